@@ -1,0 +1,109 @@
+"""The settings of a DCGAN and its presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ganaug.config import Config
+
+__all__ = ["PRESETS", "DCGANConfig"]
+
+Probability = Annotated[float, Field(gt=0.0, le=1.0)]
+Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
+Policy = Literal["translation", "cutout", "color", "flip", "vflip"]
+
+#: What each preset sets, apart from its networks. A field that the user gives wins.
+PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        "default": {},
+        # Radford et al. 2016 and the PyTorch example of it.
+        "radford": {
+            "loss": "bce",
+            "latent_dim": 100,
+            "width": 64,
+            "generator_learning_rate": 2e-4,
+            "discriminator_learning_rate": 2e-4,
+            "betas": (0.5, 0.999),
+            "batch_size": None,
+            "r1_gamma": 0.0,
+            "r2_gamma": 0.0,
+            "diffaugment": (),
+        },
+        # The Keras example of a DCGAN for faces, used on bone X-rays.
+        "keras-faces": {
+            "loss": "bce",
+            "latent_dim": 128,
+            "width": 64,
+            "generator_learning_rate": 1e-4,
+            "discriminator_learning_rate": 1e-4,
+            "betas": (0.9, 0.999),
+            "batch_size": 32,
+            "r1_gamma": 0.0,
+            "r2_gamma": 0.0,
+            "diffaugment": (),
+        },
+        # DCGAN of mammography lesion patches, 128 px.
+        "mammo-patches": {
+            "loss": "bce",
+            "latent_dim": 200,
+            "width": 45,
+            "generator_learning_rate": 2e-4,
+            "discriminator_learning_rate": 2e-4,
+            "betas": (0.0, 0.999),
+            "batch_size": 64,
+            "r1_gamma": 0.0,
+            "r2_gamma": 0.0,
+            "diffaugment": ("flip", "vflip"),
+            "real_label": (0.7, 1.0),
+            "generator_decay_epochs": 10,
+            "discriminator_decay_epochs": 8,
+        },
+    }
+)
+
+
+class DCGANConfig(Config):
+    """Settings of a DCGAN. `preset` chooses the networks and what every other field starts from.
+
+    A field that is given wins over the preset. Raises pydantic's ValidationError for a value that
+    the loss cannot use.
+    """
+
+    preset: Literal["default", "radford", "keras-faces", "mammo-patches"] = "default"
+    loss: Literal["bce", "hinge", "relativistic"] = "relativistic"
+    latent_dim: int = Field(default=64, ge=1)
+    width: int = Field(default=32, ge=4)  # channels of the widest image, before any multiple
+    spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
+    generator_learning_rate: float = Field(default=2e-4, gt=0.0)
+    discriminator_learning_rate: float = Field(default=2e-4, gt=0.0)
+    betas: tuple[Beta, Beta] = (0.0, 0.99)  # of Adam
+    batch_size: int | None = Field(default=16, ge=1)  # None: the training loop's
+    r1_gamma: float = Field(default=0.05, ge=0.0)  # Mescheder et al. 2018, section 4.1
+    r2_gamma: float = Field(default=0.05, ge=0.0)
+    diffaugment: tuple[Policy, ...] = ("translation", "flip", "vflip")  # Zhao et al. 2020
+    real_label: tuple[Probability, Probability] = (1.0, 1.0)  # bce: drawn from here each epoch
+    generator_decay_epochs: int | None = Field(default=None, ge=1)  # learning rate x .99 each
+    discriminator_decay_epochs: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _fill_and_check(self) -> Self:
+        """Fill what was not given from the preset; refuse what cannot go together."""
+        for name, value in PRESETS[self.preset].items():
+            if name not in self.model_fields_set:
+                # The way around `frozen`, while the object is still being built.
+                object.__setattr__(self, name, value)
+        if self.spectral_norm is None:
+            object.__setattr__(self, "spectral_norm", self.loss == "hinge")
+        low, high = self.real_label
+        if low > high:
+            raise ValueError(f"real_label goes from low to high; got {low}, {high}")
+        if self.loss != "bce" and low < 1:
+            raise ValueError(
+                f"real_label smooths the labels of loss 'bce'; loss {self.loss!r} has none. "
+                "Set real_label to 1, 1"
+            )
+        return self

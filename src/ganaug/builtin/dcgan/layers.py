@@ -1,0 +1,237 @@
+"""The networks of the presets: bodies of generators and discriminators.
+
+A generator body maps latents (N, D) to images (N, C, S, S). A discriminator body maps images to
+features (N, F, h, w) and comes with a head that maps these to logits, any shape with N elements.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import NamedTuple, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
+
+__all__ = ["Body", "Sizes", "default_networks", "keras_faces", "mammo_patches", "radford"]
+
+SLOPE = 0.2  # of every leaky rectifier: Radford et al. 2016, section 3
+
+
+class Sizes(NamedTuple):
+    """What the networks are built for."""
+
+    channels: int
+    side: int  # pixels, a power of two
+    inputs: int  # latents, and the class embedding where there is one
+    width: int
+
+
+class Body(NamedTuple):
+    """The networks of a preset, and how many features its discriminator ends in."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    head: nn.Module
+    features: int
+
+
+class Scale(nn.Module):
+    """``x * factor + shift``, to move between value ranges."""
+
+    def __init__(self, factor: float, shift: float) -> None:
+        super().__init__()
+        self.factor = factor
+        self.shift = shift
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor + self.shift
+
+
+class Up(nn.Module):
+    """Nearest-neighbour doubling and a 3x3 convolution, as one transposed 4x4 convolution.
+
+    Each output pixel sees only four different inputs, so summing the taps that fall on one input
+    first gives the same numbers for 4/9 of the work, and no checkers (Odena et al. 2016).
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        he(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = pad(self.weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
+        w = w[:, :, 1:, 1:] + w[:, :, 1:, :-1] + w[:, :, :-1, 1:] + w[:, :, :-1, :-1]
+        return conv_transpose2d(x, w, self.bias, stride=2, padding=1)
+
+
+class Down(nn.Module):
+    """A 3x3 convolution and averaging of 2x2 pixels, as one 4x4 convolution of stride 2."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        he(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = pad(self.weight, (1, 1, 1, 1))
+        w = w[:, :, 1:, 1:] + w[:, :, 1:, :-1] + w[:, :, :-1, 1:] + w[:, :, :-1, :-1]
+        return conv2d(x, w / 4, self.bias, stride=2, padding=1)
+
+
+class Residual(nn.Module):
+    """``x + convolution(leaky(x))``, the convolution small at first (Zhang et al. 2019, Fixup).
+
+    Not zero, which has no direction for spectral norm to keep.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
+        he(self.convolution, gain=0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.convolution(leaky_relu(x, SLOPE))
+        return y
+
+
+def he(layer: nn.Module, gain: float = math.sqrt(2 / (1 + SLOPE**2))) -> nn.Module:
+    """Initialise weights (out, in, ...) to N(0, gain^2 / fan_in), biases to zero (He et al. 2015).
+
+    Returns the layer.
+    """
+    weight = cast(Tensor, layer.weight)
+    nn.init.normal_(weight, std=gain / math.sqrt(weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(cast(Tensor, layer.bias))
+    return layer
+
+
+def default_networks(sizes: Sizes) -> Body:
+    """Small residual networks without normalisation, after R3GAN (Huang et al. 2024)."""
+    ups = int(math.log2(sizes.side)) - 2
+    widths = [sizes.width * min(2**k, 4) for k in range(ups)]
+    widths = [*widths, widths[-1]]  # at side, side / 2, ..., 4 pixels
+    up: list[nn.Module] = [
+        he(nn.Linear(sizes.inputs, widths[-1] * 16)),
+        nn.Unflatten(1, (widths[-1], 4, 4)),
+    ]
+    for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
+        up += [nn.LeakyReLU(SLOPE), Up(wide, narrow), Residual(narrow)]
+    up += [
+        nn.LeakyReLU(SLOPE),
+        he(nn.Conv2d(widths[0], sizes.channels, 3, padding=1), gain=0.5),
+    ]
+    down: list[nn.Module] = [he(nn.Conv2d(sizes.channels, widths[0], 3, padding=1), gain=1.0)]
+    for narrow, wide in pairwise(widths):
+        down += [nn.LeakyReLU(SLOPE), Down(narrow, wide), Residual(wide)]
+    down += [nn.LeakyReLU(SLOPE), he(nn.Conv2d(widths[-1], widths[-1], 4)), nn.LeakyReLU(SLOPE)]
+    head = he(nn.Conv2d(widths[-1], 1, 1), gain=1.0)
+    return Body(nn.Sequential(*up), nn.Sequential(*down), head, widths[-1])
+
+
+def radford(sizes: Sizes) -> Body:
+    """Radford et al. 2016, section 3, layer for layer as the PyTorch example at 64 px.
+
+    Other sizes have a layer more or less; no layer has more than 8 times the width.
+    """
+    layers = int(math.log2(sizes.side)) - 2
+    widths = [sizes.width * min(2**k, 8) for k in range(layers)]
+    up: list[nn.Module] = [
+        nn.Unflatten(1, (sizes.inputs, 1, 1)),
+        nn.ConvTranspose2d(sizes.inputs, widths[-1], 4, 1, 0, bias=False),
+    ]
+    for wide, narrow in zip(reversed(widths), reversed(widths[:-1]), strict=False):
+        up += [nn.BatchNorm2d(wide), nn.ReLU(inplace=True)]
+        up += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
+    up += [nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)]
+    up += [nn.ConvTranspose2d(widths[0], sizes.channels, 4, 2, 1, bias=False), nn.Tanh()]
+    down: list[nn.Module] = [
+        nn.Conv2d(sizes.channels, widths[0], 4, 2, 1, bias=False),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    ]
+    for narrow, wide in pairwise(widths):
+        down += [nn.Conv2d(narrow, wide, 4, 2, 1, bias=False), nn.BatchNorm2d(wide)]
+        down += [nn.LeakyReLU(SLOPE, inplace=True)]
+    head = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
+    return _normal(Body(nn.Sequential(*up), nn.Sequential(*down), head, widths[-1]))
+
+
+def keras_faces(sizes: Sizes) -> Body:
+    """The Keras example of a DCGAN, whose images are in [0, 1] inside, layer for layer at 64 px.
+
+    Other sizes have a layer more or less; no layer has more than 8 times the width.
+    """
+    layers = int(math.log2(sizes.side)) - 3
+    base = 2 * sizes.width
+    up: list[nn.Module] = [nn.Linear(sizes.inputs, base * 64), nn.Unflatten(1, (base, 8, 8))]
+    wide = base
+    for step in range(layers):
+        narrow, wide = wide, base * min(2**step, 4)
+        up += [nn.ConvTranspose2d(narrow, wide, 4, 2, 1), nn.LeakyReLU(SLOPE, inplace=True)]
+    up += [nn.Conv2d(wide, sizes.channels, 5, 1, 2), nn.Sigmoid(), Scale(2.0, -1.0)]
+    down: list[nn.Module] = [Scale(0.5, 0.5)]
+    for inputs, outputs in zip(
+        [sizes.channels, sizes.width, *[base] * layers],
+        [sizes.width, *[base] * (layers - 1)],
+        strict=False,
+    ):
+        down += [nn.Conv2d(inputs, outputs, 4, 2, 1), nn.LeakyReLU(SLOPE, inplace=True)]
+    features = base if layers > 1 else sizes.width
+    head = nn.Sequential(nn.Flatten(), nn.Dropout(0.2), nn.Linear(features * 64, 1))
+    body = Body(nn.Sequential(*up), nn.Sequential(*down), head, features)
+    for layer in _weighted(body):
+        nn.init.xavier_uniform_(layer.weight)  # what Keras layers start from
+        nn.init.zeros_(cast(Tensor, layer.bias))
+    return body
+
+
+def mammo_patches(sizes: Sizes) -> Body:
+    """The DCGAN of the mammography study, layer for layer at 128 px.
+
+    Other sizes have a layer more or less, the widest ones first.
+    """
+    layers = int(math.log2(sizes.side)) - 2
+    multiples = [10, 10, 8, 4, 2, 1][-layers:]
+    widths = [sizes.width * multiple for multiple in multiples]
+    up: list[nn.Module] = [
+        nn.Unflatten(1, (sizes.inputs, 1, 1)),
+        nn.ConvTranspose2d(sizes.inputs, widths[0], 4, 1, 0, bias=False),
+    ]
+    for wide, narrow in pairwise(widths):
+        up += [nn.BatchNorm2d(wide), nn.LeakyReLU(SLOPE, inplace=True)]
+        up += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False)]
+    up += [nn.BatchNorm2d(widths[-1]), nn.LeakyReLU(SLOPE, inplace=True)]
+    up += [nn.ConvTranspose2d(widths[-1], sizes.channels, 4, 2, 1, bias=False), nn.Tanh()]
+    widths.reverse()
+    down: list[nn.Module] = [
+        nn.Conv2d(sizes.channels, widths[0], 4, 2, 1, bias=False),
+        nn.LeakyReLU(SLOPE, inplace=True),
+    ]
+    for narrow, wide in pairwise(widths):
+        down += [nn.Conv2d(narrow, wide, 6, 2, 2, bias=False), nn.BatchNorm2d(wide)]
+        down += [nn.LeakyReLU(SLOPE, inplace=True)]
+    head = nn.Conv2d(widths[-1], 1, 4, 1, 0, bias=False)
+    return _normal(Body(nn.Sequential(*up), nn.Sequential(*down), head, widths[-1]))
+
+
+def _weighted(body: Body) -> list[nn.Conv2d | nn.ConvTranspose2d | nn.Linear]:
+    kinds = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+    networks = (body.generator, body.discriminator, body.head)
+    return [layer for net in networks for layer in net.modules() if isinstance(layer, kinds)]
+
+
+@torch.no_grad()
+def _normal(body: Body) -> Body:
+    """Weights N(0, .02), batch norm N(1, .02) (Radford et al. 2016, section 4)."""
+    for layer in _weighted(body):
+        nn.init.normal_(layer.weight, 0.0, 0.02)
+    for net in (body.generator, body.discriminator):
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+    return body

@@ -1,0 +1,71 @@
+"""A policy that stops when the discriminator has won."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from statistics import fmean
+
+from pydantic import Field
+
+from ganaug import Config, History, StoppingPolicy
+
+__all__ = ["Divergence", "DivergenceConfig"]
+
+
+class DivergenceConfig(Config):
+    """When the discriminator counts as the winner.
+
+    images: how many of the latest training images are looked at.
+    accuracy: mean ``d_accuracy`` at or above which real and fake are told apart too well.
+    loss: mean discriminator loss at or below which it has nothing left to learn.
+    """
+
+    images: int = Field(default=10_000, gt=0)
+    accuracy: float = Field(default=0.995, gt=0.5, le=1)
+    loss: float = Field(default=1e-3, ge=0, allow_inf_nan=False)
+
+
+class Divergence(StoppingPolicy):
+    """Stops when the discriminator tells real from fake with no effort, or a value is not finite.
+
+    A generator that faces such a discriminator gets no useful gradient (Arjovsky and Bottou
+    2017, theorem 2.4). Reads ``logs["d_accuracy"]`` and losses named ``discriminator/...``; a
+    step's loss is their sum, as penalties add to what the discriminator pays. Silent on a
+    criterion that a generator does not report, and until `images` images were seen; only
+    non-finite values stop at once.
+    """
+
+    def __init__(self, config: DivergenceConfig) -> None:
+        self._config = config
+
+    def reason_to_stop(self, history: History) -> str | None:
+        """Return a reason when the latest records show a collapse."""
+        if not history:
+            return None
+        newest = history[-1]
+        for name, value in {**newest.losses, **newest.logs}.items():
+            if not math.isfinite(value):
+                return f"{name} is {value}"
+        recent = history.last_images(self._config.images)
+        over = f"over the last {self._config.images:,} images"
+        accuracy = _mean(step.logs["d_accuracy"] for step in recent if "d_accuracy" in step.logs)
+        if accuracy is not None and accuracy >= self._config.accuracy:
+            return f"the discriminator's accuracy is {accuracy:.4g} {over}"
+        loss = _mean(_discriminator_losses(recent))
+        if loss is not None and loss <= self._config.loss:
+            return f"the discriminator's loss is {loss:.3g} {over}"
+        return None
+
+
+def _discriminator_losses(history: History) -> Iterable[float]:
+    """Return how far from zero each step's loss is, summed over its terms."""
+    for step in history:
+        terms = [value for name, value in step.losses.items() if name.startswith("discriminator/")]
+        if terms:
+            yield abs(sum(terms))  # a critic's loss is below zero when all is well
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return fmean(known) if known else None

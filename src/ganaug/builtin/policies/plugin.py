@@ -1,0 +1,39 @@
+"""Built-in stopping policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ganaug import StoppingPolicyPlugin, hookimpl
+from ganaug.builtin.policies.budget import (
+    MaxImages,
+    MaxImagesConfig,
+    MaxSeconds,
+    MaxSecondsConfig,
+)
+from ganaug.builtin.policies.divergence import Divergence, DivergenceConfig
+
+__all__ = ["ganaug_stopping_policies"]
+
+
+@hookimpl
+def ganaug_stopping_policies() -> Iterable[StoppingPolicyPlugin]:
+    """Yield ``max-images``, ``max-seconds`` and ``divergence``."""
+    yield StoppingPolicyPlugin(
+        name="max-images",
+        summary="Stop once so many training images were seen.",
+        config=MaxImagesConfig,
+        build=MaxImages,
+    )
+    yield StoppingPolicyPlugin(
+        name="max-seconds",
+        summary="Stop after so many seconds of training.",
+        config=MaxSecondsConfig,
+        build=MaxSeconds,
+    )
+    yield StoppingPolicyPlugin(
+        name="divergence",
+        summary="Stop when the discriminator has won, or a loss is not finite.",
+        config=DivergenceConfig,
+        build=Divergence,
+    )

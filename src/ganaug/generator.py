@@ -1,0 +1,87 @@
+"""What a generator plugin implements: a `Generator` that says, as phases, what is optimised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ganaug.spec import Batch, ImageSpec, LabelledImages
+
+__all__ = ["Generator", "Loss", "Phase"]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a phase's loss returns.
+
+    terms: named scalar tensors; their sum is differentiated and stepped.
+    logs: named scalars that are recorded and nothing else, such as ``d_accuracy``.
+    """
+
+    terms: Mapping[str, Tensor]
+    logs: Mapping[str, Tensor | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One optimisation within a training step.
+
+    The loop draws a fresh batch for each of `repeats`, calls ``loss(batch, rng)``, and steps
+    `optimizer` on the sum of the terms. While it does, parameters outside `optimizer` have no
+    gradient. `module` is the module that the optimizer's parameters belong to.
+    """
+
+    name: str
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[Batch, torch.Generator], Loss]
+    repeats: int = 1
+
+
+class Generator(nn.Module, ABC):
+    """Makes images of the classes of `spec`, and says how it is trained.
+
+    The training loop owns order, precision, memory format, averaging, randomness and
+    checkpoints; a generator owns its networks and losses. Whatever changes during training must
+    be a parameter or a buffer, or follow from ``images_seen`` in `advance`.
+
+    spec: the images to make.
+    network: latents (and labels) to images. The loop keeps an exponential moving average of it,
+        and samples are drawn from that.
+    """
+
+    spec: ImageSpec
+    network: nn.Module
+
+    @abstractmethod
+    def phases(self) -> Iterable[Phase]:
+        """Return what one training step optimises, in order, with new optimizers.
+
+        Called once the modules are on their device, and again after `advance` returned True.
+        Empty when there is nothing to train.
+        """
+
+    def batch_size(self, images_seen: int) -> int | None:
+        """Return the batch size from here on, or None for the one `train` was given."""
+        return None
+
+    def advance(self, images_seen: int, images: LabelledImages) -> bool:
+        """Move on to the next stage if it is time; called before every step.
+
+        Return True when phases or network changed: the loop then reads `phases` anew and
+        restarts the moving average. Schedules must not depend on the length of the training.
+        """
+        return False
+
+    @abstractmethod
+    def sample(self, labels: Tensor, *, rng: torch.Generator) -> Tensor:
+        """Draw an image a label.
+
+        labels: int64 (N,) on the generator's device, N may be 0. rng: on the CPU; equal states
+        give equal images, and torch's global generator is not touched. Called in eval mode
+        without gradients. Returns float32 (N, C, H, W) in [-1, 1].
+        """

@@ -1,0 +1,104 @@
+"""Devices, precision and processes, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import TYPE_CHECKING, Literal, get_args
+
+import torch
+from torch import nn
+
+from ganaug.errors import ConfigError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Precision", "average", "fuse", "open_fabric", "share_state"]
+
+Precision = Literal["auto", "32-true", "bf16-mixed"]
+
+
+def open_fabric(device: str, precision: str) -> Fabric:
+    """Return a launched Fabric for this process.
+
+    device: "auto" or a torch device, such as "cpu". precision: "auto" (bf16 where the processor
+    computes in it, float32 elsewhere), "32-true" or "bf16-mixed". Under torchrun the processes
+    are joined. Raises ConfigError for a device or precision there is not.
+    """
+    from lightning_fabric import Fabric
+
+    if precision not in get_args(Precision):
+        raise ConfigError(
+            f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}."
+        )
+    accelerator, devices = _devices(device)
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    on_this_host = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
+    if precision == "auto":
+        precision = "bf16-mixed" if _computes_in_bf16(accelerator) else "32-true"
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        # Fabric advises on its own data loaders and launchers, which the loop does not use.
+        warnings.simplefilter("ignore")
+        fabric = Fabric(
+            accelerator=accelerator,
+            devices=on_this_host if processes > 1 else devices,
+            num_nodes=processes // on_this_host,
+            strategy="ddp" if processes > 1 else "auto",
+            precision=precision,  # type: ignore[arg-type]  # checked above
+        )
+        fabric.launch()
+    return fabric
+
+
+def _devices(device: str) -> tuple[str, int | list[int]]:
+    if device == "auto":
+        accelerator = torch.accelerator.current_accelerator(check_available=True)
+        return ("cpu" if accelerator is None else accelerator.type), 1
+    try:
+        wanted = torch.device(device)
+    except RuntimeError as error:
+        raise ConfigError(f"No device is called {device!r}; try 'auto' or 'cpu'.") from error
+    if wanted.type != "cpu":
+        there = torch.accelerator.current_accelerator(check_available=True)
+        if there is None or there.type != wanted.type:
+            found = "only the cpu" if there is None else there.type
+            raise ConfigError(f"This machine has no {device!r}, {found}. Use device='auto'.")
+    return wanted.type, 1 if wanted.index is None else [wanted.index]
+
+
+def _computes_in_bf16(device_type: str) -> bool:
+    if device_type == "cpu":
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    supported = getattr(torch.get_device_module(device_type), "is_bf16_supported", None)
+    return bool(supported and supported())
+
+
+def fuse(optimizer: torch.optim.Optimizer) -> None:
+    """Use the optimizer's fused implementation where it has one and its author left the choice."""
+    fusable = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD, torch.optim.Adagrad)
+    if isinstance(optimizer, fusable):
+        for group in optimizer.param_groups:
+            unset = group.get("fused") is None and not group.get("foreach")
+            if unset and not group.get("differentiable"):
+                group["fused"] = True
+
+
+def share_state(module: nn.Module) -> None:
+    """Give every process the first one's parameters and buffers."""
+    if torch.distributed.is_initialized():
+        for tensor in module.state_dict().values():
+            torch.distributed.broadcast(tensor.data, src=0)
+
+
+def average(tensors: list[torch.Tensor]) -> None:
+    """Average tensors over the processes, in place, in one message."""
+    if not torch.distributed.is_initialized() or not tensors:
+        return
+    flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    flat /= torch.distributed.get_world_size()
+    for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
+        tensor.copy_(part.view(tensor.shape))

@@ -1,0 +1,117 @@
+"""Synthetic pixels on their way out: into the dtype, range and form that the caller uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ganaug.errors import DataError, ShapeError
+from ganaug.items import ItemFormat
+from ganaug.pixels import from_signed, to_signed
+from ganaug.pool import Pool
+from ganaug.spec import DTYPE_RANGES
+
+__all__ = ["ExtendedDataset", "Outlet"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """How synthetic images leave. Picklable if `image_transform` is.
+
+    form: of the raw images. pixel_range: of the pixels as drawn. float_range: of the caller's
+    float images. image_transform: what the caller does to a raw image, or None.
+    """
+
+    form: ItemFormat
+    pixel_range: tuple[float, float]
+    float_range: tuple[float, float]
+    image_transform: Callable[[Any], Any] | None
+
+    def image(self, pixels: NDArray[Any], form: ItemFormat) -> Any:
+        """Return pixels (C, H, W) as an image of `form`, or as `image_transform` makes them."""
+        if self.image_transform is not None:
+            return self.image_transform(self.form.image(pixels))
+        return form.image(self._convert(pixels[None], form.pixel_dtype)[0])
+
+    def replace(self, images: Any, rows: NDArray[np.int64], pixels: NDArray[Any]) -> Any:
+        """Return a copy of a batch, (N, C, H, W), whose `rows` are `pixels` (n, C, H, W)."""
+        batch = images if isinstance(images, Tensor) else np.asarray(images)
+        fresh: Any
+        if self.image_transform is not None:
+            fresh = [self.image_transform(self.form.image(image)) for image in pixels]
+            fresh = torch.stack([torch.as_tensor(np.asarray(image)) for image in fresh])
+        else:
+            fresh = torch.from_numpy(self._convert(pixels, self._checked_dtype(batch)))
+        if tuple(fresh.shape[1:]) != tuple(batch.shape[1:]):
+            raise ShapeError(
+                f"A synthetic image has shape {tuple(fresh.shape[1:])}, the batch's have "
+                f"{tuple(batch.shape[1:])}. Give what you apply to a raw image as image_transform."
+            )
+        if isinstance(batch, Tensor):
+            replaced = batch.clone()
+            where = torch.from_numpy(rows).to(batch.device)
+            replaced[where] = fresh.to(batch.device, batch.dtype)
+            return replaced
+        copied = batch.copy()
+        copied[rows] = fresh.numpy().astype(batch.dtype)
+        return copied
+
+    def _checked_dtype(self, batch: Any) -> np.dtype[Any]:
+        """Return the NumPy dtype to fill a batch with, after a look at a float batch's range."""
+        if not (
+            batch.is_floating_point() if isinstance(batch, Tensor) else batch.dtype.kind == "f"
+        ):
+            return np.dtype(str(batch.dtype).removeprefix("torch."))
+        low, high = float(batch.min()), float(batch.max())
+        slack = 1e-3 * (self.float_range[1] - self.float_range[0])
+        if low < self.float_range[0] - slack or high > self.float_range[1] + slack:
+            raise DataError(
+                f"The batch holds values from {low:.3g} to {high:.3g}; expected "
+                f"{self.float_range[0]:g} to {self.float_range[1]:g}. Pass value_range=, or, for "
+                "normalised images, the function that normalises one as image_transform=."
+            )
+        return np.dtype(np.float32)
+
+    def _convert(self, pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        wanted = DTYPE_RANGES.get(dtype, self.pixel_range)
+        if dtype.kind == "f":
+            wanted = self.float_range
+        if (pixels.dtype, self.pixel_range) == (dtype, wanted):
+            return pixels
+        if pixels.dtype == dtype and dtype.kind != "f":
+            return pixels  # integers with a stated range keep it
+        return from_signed(to_signed(pixels, self.pixel_range), dtype=dtype, value_range=wanted)
+
+
+class ExtendedDataset(Dataset[Any]):
+    """A dataset's own items, then synthetic ones in the same form.
+
+    targets: the label of every row. is_synthetic: bool (N,).
+    """
+
+    def __init__(
+        self, dataset: Any, labels: NDArray[np.int64], pool: Pool, outlet: Outlet, form: ItemFormat
+    ) -> None:
+        self.dataset = dataset
+        self.targets: list[int] = [*labels.tolist(), *pool.labels.tolist()]
+        self.is_synthetic = np.arange(len(self.targets)) >= len(dataset)
+        self._pool = pool
+        self._outlet = outlet
+        self._form = form
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def __getitem__(self, index: int) -> Any:
+        row = range(len(self))[index]
+        if row < len(self.dataset):
+            return self.dataset[row]
+        image = self._outlet.image(self._pool.image(row - len(self.dataset)), self._form)
+        return self._form.item(image, self.targets[row])

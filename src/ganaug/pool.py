@@ -1,0 +1,103 @@
+"""Synthetic images kept on disk, memory-mapped, by class."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganaug.errors import RunError
+
+__all__ = ["Pool"]
+
+
+class Pool:
+    """Images (N, C, H, W) in one memory-mapped file, the rows of a class together.
+
+    Pickled as path and shape; a worker opens the file when it first reads. The file lives as
+    long as the process's own pool object.
+
+    counts: images a class. Raises RunError when the file has gone.
+    """
+
+    def __init__(self, path: Path, counts: Mapping[int, int]) -> None:
+        self.path = path
+        self.counts = {label: n for label, n in counts.items() if n}
+        ends = np.cumsum(list(self.counts.values()), dtype=int)
+        self._starts = dict(zip(self.counts, [0, *ends.tolist()], strict=False))
+        self._pixels: NDArray[Any] | None = None
+
+    @classmethod
+    def write(
+        cls,
+        shape: tuple[int, int, int],
+        dtype: np.dtype[Any],
+        wanted: Mapping[int, int],
+        batches: Iterable[tuple[int, NDArray[Any]]],
+    ) -> Pool:
+        """Write batches of (label, pixels), classes in the order of `wanted`, as they come."""
+        folder = Path(tempfile.mkdtemp(prefix="ganaug-pool-"))
+        path = folder / "pool.npy"
+        try:
+            total = max(sum(wanted.values()), 1)
+            pixels = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(total, *shape))
+            counts = dict.fromkeys(wanted, 0)
+            row = 0
+            for label, batch in batches:
+                pixels[row : row + len(batch)] = batch
+                row += len(batch)
+                counts[label] += len(batch)
+            pixels.flush()
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise RunError(
+                f"Cannot keep synthetic images in {folder}: {error.strerror}."
+            ) from error
+        pool = cls(path, counts)
+        weakref.finalize(pool, _remove, folder, os.getpid())
+        return pool
+
+    def __len__(self) -> int:
+        return sum(self.counts.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "counts": self.counts}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Pool.__init__(self, state["path"], state["counts"])
+
+    def take(self, label: int, rows: Any) -> NDArray[Any]:
+        """Return images of a class by their place within it: (C, H, W), or (n, C, H, W)."""
+        return np.asarray(self._open()[self._starts[label] + np.asarray(rows)])
+
+    def image(self, row: int) -> NDArray[Any]:
+        """Return the image of a row of the whole pool, (C, H, W)."""
+        return np.asarray(self._open()[row])
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """The label of every row, int64 (N,)."""
+        return np.repeat(list(self.counts), list(self.counts.values())).astype(np.int64)
+
+    def _open(self) -> NDArray[Any]:
+        if self._pixels is None:
+            try:
+                self._pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
+            except OSError as error:
+                raise RunError(
+                    f"The synthetic images in {self.path} are gone; they last as long as the "
+                    "process that drew them. Save the augmenter and load it instead of pickling."
+                ) from error
+        return self._pixels
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a forked worker that ends must not take the file away
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,327 @@
+"""The run directory: what was fitted, how, on which rows, and everything to go on or draw from."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+import ganaug
+from ganaug.checkpoints import read_tensors, read_tree, write_tensors, write_tree
+from ganaug.cards import render_card
+from ganaug.config import Config
+from ganaug.copies import CopyFilter
+from ganaug.errors import GanaugError, RunError
+from ganaug.files import append_line, write_text
+from ganaug.fitting import Part, Recipe, output_of
+from ganaug.model import ImageModel, Output
+from ganaug.spec import ImageSpec, LabelledImages
+from ganaug.stopping import History, Progress
+
+if TYPE_CHECKING:
+    from ganaug.generator import Generator
+    from ganaug.registry import Registry
+
+__all__ = ["FORMAT", "FormConfig", "OutputConfig", "Run", "RunConfig", "describe_run"]
+
+#: The version of the layout; a reader refuses a newer one.
+FORMAT = 1
+
+
+class FormConfig(Config):
+    """The form of the images that `SyntheticAugmenter` was fitted on, and what it adds.
+
+    kind: "pillow", "tensor" or "array". layout: "HW", "HWC" or "CHW". dtype: torch's or NumPy's
+    name. labels: as the caller knows them, by class index. to_add: images by class index.
+    """
+
+    kind: Literal["pillow", "tensor", "array"]
+    layout: Literal["HW", "HWC", "CHW"]
+    dtype: str
+    channels: int
+    labels: tuple[int | str, ...]
+    to_add: dict[str, int]
+
+
+class OutputConfig(Config):
+    """What images look like on the way out; see `ganaug.model.Output`."""
+
+    height: int
+    width: int
+    dtype: str
+    value_range: tuple[float, float]
+
+
+class RunConfig(Config):
+    """What ``run.toml`` holds.
+
+    provider: who the generator plugin came from. source: the images, as DATA was given, or
+    "python". fingerprint: SHA-256 of the training pixels, labels and class names. class_names:
+    the trained classes; source_class_names: all of the source. channels, size: of the images
+    that were trained on. form: the images that SyntheticAugmenter was fitted on, if it was.
+    """
+
+    format: int = FORMAT
+    versions: dict[str, str]
+    provider: str
+    source: str
+    source_fields: dict[str, str] = Field(default_factory=dict)
+    fingerprint: str
+    class_names: tuple[str, ...]
+    source_class_names: tuple[str, ...]
+    counts: dict[str, int]
+    channels: int
+    height: int
+    width: int
+    output: OutputConfig
+    recipe: Recipe
+    form: FormConfig | None = None
+
+
+def describe_run(
+    images: LabelledImages,
+    parts: Sequence[Part],
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    source: str,
+    source_fields: Mapping[str, str] | None = None,
+    form: FormConfig | None = None,
+) -> RunConfig:
+    """Describe the fitting of `parts`; `images` are all training rows of the source."""
+    trained = {name for part in parts for name in part.images.class_names}
+    loaded = parts[0].images
+    digest = hashlib.sha256("".join(part.images.fingerprint() for part in parts).encode())
+    output = output_of(parts)
+    return RunConfig(
+        versions=_versions(),
+        provider=registry.provider("generators", recipe.generator),
+        source=source,
+        source_fields=dict(source_fields or {}),
+        fingerprint=digest.hexdigest(),
+        class_names=tuple(name for name in images.class_names if name in trained),
+        source_class_names=images.class_names,
+        counts=images.counts,
+        channels=loaded.spec.channels,
+        height=loaded.spec.height,
+        width=loaded.spec.width,
+        output=OutputConfig(**dataclasses.asdict(output)),
+        recipe=recipe,
+        form=form,
+    )
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions that a run's numbers depend on."""
+    import torch
+
+    return {"ganaug": ganaug.__version__, "torch": str(torch.__version__)}
+
+
+class Run:
+    """A run directory. Use `create` or `open`.
+
+    Layout: run.toml, splits.csv, history.jsonl, generator.safetensors, references.safetensors,
+    checkpoint/state.safetensors, samples/, card.md, manifest.json; history, generator and
+    checkpoint lie under classes/<index>/ when there is a generator a class.
+    """
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig) -> Run:
+        """Begin a run. Raises RunError when the path exists and is not an empty folder."""
+        path = Path(path)
+        cls.check_free(path)
+        run = cls(path, config)
+        run.write_config()
+        return run
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise RunError unless a run can begin at the path."""
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            resume = " or go on with --resume" if (path / "run.toml").exists() else ""
+            raise RunError(f"{path} exists already. Choose another path, remove it{resume}.")
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run. Raises RunError when it is missing, damaged or of a newer version."""
+        path = Path(path)
+        try:
+            fields = tomllib.loads((path / "run.toml").read_text("utf-8"))
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise RunError(
+                f"{path} is no run directory: it has no run.toml. Make one with: "
+                f"ganaug fit DATA --out {path}"
+            ) from error
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise RunError(f"{path / 'run.toml'} cannot be read: {error}.") from error
+        found = fields.get("format")
+        if not isinstance(found, int) or found > FORMAT:
+            made_by = fields.get("versions", {}).get("ganaug", "a newer version")
+            raise RunError(
+                f"{path} was made by ganaug {made_by} (format {found}); this is ganaug "
+                f"{ganaug.__version__}, which reads up to format {FORMAT}. Upgrade ganaug."
+            )
+        try:
+            return cls(path, RunConfig.from_fields(fields))
+        except GanaugError as error:
+            raise RunError(f"{path / 'run.toml'} is damaged: {error}") from error
+
+    def write_config(self) -> None:
+        import tomli_w
+
+        write_text(self.path / "run.toml", tomli_w.dumps(self.config.to_fields()))
+
+    # --- parts ------------------------------------------------------------------------------
+
+    @property
+    def indices(self) -> list[int | None]:
+        """The parts: None for the one generator, or an index a class."""
+        if self.config.recipe.conditioning == "per-class" and len(self.config.class_names) > 1:
+            return list(range(len(self.config.class_names)))
+        return [None]
+
+    def part_folder(self, index: int | None) -> Path:
+        return self.path if index is None else self.path / "classes" / str(index)
+
+    def append_history(self, index: int | None, progress: Progress) -> None:
+        """Add a line to history.jsonl."""
+        line = json.dumps(dataclasses.asdict(progress))
+        append_line(self.part_folder(index) / "history.jsonl", line)
+
+    def read_history(self, index: int | None, *, until_step: int) -> History:
+        """Read history.jsonl up to a step, dropping a torn last line, and cut the file there.
+
+        What was recorded after the last checkpoint happens again when training resumes.
+        """
+        path = self.part_folder(index) / "history.jsonl"
+        history = History()
+        for line in path.read_text("utf-8").splitlines() if path.exists() else []:
+            try:
+                progress = Progress(**json.loads(line))
+            except (ValueError, TypeError):
+                break
+            if progress.step > until_step:
+                break
+            history.append(progress)
+        self.write_history(index, history)
+        return history
+
+    def write_history(self, index: int | None, history: History) -> None:
+        """Write history.jsonl anew."""
+        lines = [json.dumps(dataclasses.asdict(progress)) for progress in history]
+        path = self.part_folder(index) / "history.jsonl"
+        write_text(path, "".join(f"{line}\n" for line in lines))
+
+    def write_checkpoint(self, index: int | None, state: dict[str, Any]) -> None:
+        write_tree(self.part_folder(index) / "checkpoint" / "state.safetensors", state)
+
+    def read_checkpoint(self, index: int | None) -> dict[str, Any] | None:
+        """Read the training state; None when there is none yet."""
+        path = self.part_folder(index) / "checkpoint" / "state.safetensors"
+        if not path.exists():
+            return None
+        state: dict[str, Any] = read_tree(path)
+        return state
+
+    # --- the model --------------------------------------------------------------------------
+
+    def write_model(self, model: ImageModel) -> None:
+        """Write generators and references. What is drawn from them is what `model` draws."""
+        for index, generator in zip(self.indices, model.generators, strict=True):
+            self.write_generator(index, generator)
+        if model.copies is not None:
+            write_tensors(
+                self.path / "references.safetensors", {"hashes": model.copies.to_tensor()}, {}
+            )
+
+    def write_card(self, model: ImageModel) -> None:
+        """Write card.md, which says in words what was fitted, on what, and what it is not for."""
+        write_text(self.path / "card.md", render_card(self.config, model))
+
+    def write_generator(self, index: int | None, generator: Generator) -> None:
+        header = {
+            "format": FORMAT,
+            "generator": self.config.recipe.generator,
+            "settings": self.config.recipe.settings,
+            "spec": dataclasses.asdict(generator.spec),
+        }
+        path = self.part_folder(index) / "generator.safetensors"
+        write_tensors(path, dict(generator.network.state_dict()), header)
+
+    def read_model(self, registry: Registry) -> ImageModel:
+        """Read the fitted model. Raises RunError when files are missing or damaged."""
+        manifest = self._read_manifest()
+        generators = [self._read_generator(index, registry, manifest) for index in self.indices]
+        references = self.path / "references.safetensors"
+        copies = None
+        if references.exists() or "references.safetensors" in manifest:
+            self._check_intact(references, manifest)
+            copies = CopyFilter.from_tensor(read_tensors(references)[0]["hashes"])
+        output = Output(**self.config.output.model_dump())
+        return ImageModel(generators, self.config.class_names, output, copies)
+
+    def _read_generator(
+        self, index: int | None, registry: Registry, manifest: dict[str, str]
+    ) -> Generator:
+        path = self.part_folder(index) / "generator.safetensors"
+        if not path.exists():
+            raise RunError(
+                f"{self.path} has no finished generator ({path.name} is missing). Go on with: "
+                f"ganaug fit {self.config.source} --out {self.path} --resume"
+            )
+        self._check_intact(path, manifest)
+        weights, header = read_tensors(path)
+        plugin = registry.generators[header["generator"]]
+        spec = ImageSpec(**header["spec"])
+        generator = plugin.build(plugin.config.from_fields(header["settings"]), spec)
+        try:
+            generator.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise RunError(
+                f"{path} does not fit generator {header['generator']!r} as installed here: "
+                f"{str(error).splitlines()[0]} The run was made by {self.config.provider}."
+            ) from error
+        return generator.eval().requires_grad_(False)
+
+    # --- integrity --------------------------------------------------------------------------
+
+    def seal(self) -> None:
+        """Write manifest.json: the SHA-256 of every file."""
+        files = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name != "manifest.json")
+        digests = {p.relative_to(self.path).as_posix(): _sha256(p) for p in files}
+        write_text(self.path / "manifest.json", json.dumps(digests, indent=2) + "\n")
+
+    def unseal(self) -> None:
+        """Remove the manifest while the files change."""
+        (self.path / "manifest.json").unlink(missing_ok=True)
+
+    def _read_manifest(self) -> dict[str, str]:
+        path = self.path / "manifest.json"
+        try:
+            return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {error}.") from error
+
+    def _check_intact(self, path: Path, manifest: dict[str, str]) -> None:
+        expected = manifest.get(path.relative_to(self.path).as_posix())
+        if expected is not None and (not path.exists() or expected != _sha256(path)):
+            raise RunError(
+                f"{path} is damaged: it is not the file that manifest.json lists. Restore it "
+                "from a copy, or fit the run again."
+            )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,181 @@
+"""Which rows train, which validate, and which are held out; and the file that records it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganaug.errors import ConfigError, DataError
+from ganaug.files import write_text
+
+if TYPE_CHECKING:
+    from ganaug.spec import LabelledImages
+
+__all__ = ["SPLITS", "match_splits", "read_splits", "split_rows", "write_splits"]
+
+#: What a row can be.
+SPLITS = ("training", "validation", "holdout")
+
+_COLUMNS = ("id", "label", "group", "split")
+
+
+def split_rows(
+    images: LabelledImages, *, holdout: float, validation: float, random_state: int
+) -> tuple[str, ...]:
+    """Return "training", "validation" or "holdout" for each row, stratified by class.
+
+    holdout: the fraction of all rows to hold out. validation: the fraction of the remaining rows
+    to cut from training. Either may be 0. Groups stay whole, so fractions are met as nearly as
+    groups allow; every class keeps a training row, so one with a single image or group is not
+    cut. Equal arguments give equal splits. Where the source says which row is what, that stays:
+    `holdout` is not applied, and `validation` only if the source has no validation rows.
+    Raises ConfigError for a fraction outside [0, 1), and DataError when nothing can be cut.
+    """
+    for name, fraction in (("holdout", holdout), ("validation", validation)):
+        if not 0.0 <= fraction < 1.0:
+            raise ConfigError(f"{name} must be a fraction, at least 0 and below 1; got {fraction}.")
+    splits = np.array(_given_splits(images) or ["training"] * len(images), dtype=object)
+    rng = np.random.default_rng(random_state)
+    if images.splits is None and holdout > 0:
+        held = _cut(images, range(len(images)), holdout, rng)
+        if not held:
+            raise DataError(
+                f"No rows can be held out of {_groups_text(images)}: each class must keep a "
+                "training row, and groups stay whole. Use --holdout 0 (holdout=0)."
+            )
+        splits[held] = "holdout"
+    if "validation" not in splits and validation > 0:
+        cut = _cut(images, np.flatnonzero(splits == "training").tolist(), validation, rng)
+        if not cut:
+            raise DataError(
+                "No validation rows can be cut from the training rows: each class must keep a "
+                "training row, and groups stay whole. Use validation=0: no stopping policy and "
+                "no selection that needs them."
+            )
+        splits[cut] = "validation"
+    return tuple(splits.tolist())
+
+
+def write_splits(path: str | Path, images: LabelledImages, splits: Sequence[str]) -> None:
+    """Write a CSV file with the columns id, label (a class name), group and split.
+
+    The file is written whole or not at all. Raises RunError when it cannot be.
+    """
+    groups = images.groups or ("",) * len(images)
+    labels = (images.class_names[label] for label in images.labels)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(zip(images.ids, labels, groups, splits, strict=True))
+    write_text(path, text.getvalue())
+
+
+def read_splits(path: str | Path) -> dict[str, str]:
+    """Read the split of each id from a CSV file with at least the columns id and split.
+
+    Raises DataError when the file cannot be read, lacks a column, names an id twice or has a
+    split that is none of `SPLITS`.
+    """
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = reader.fieldnames or [], list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Cannot read the splits {path}: {error}.") from error
+    if not {"id", "split"} <= set(columns):
+        found = ", ".join(columns) or "none"
+        raise DataError(f"{path} needs the columns id and split; its columns are {found}.")
+    splits = {row["id"]: row["split"] or "" for row in rows}
+    if len(splits) < len(rows):
+        twice = next(id_ for id_, count in Counter(row["id"] for row in rows).items() if count > 1)
+        raise DataError(f"{path} names the id {twice!r} more than once.")
+    _check_names(splits.values(), str(path))
+    return splits
+
+
+def match_splits(images: LabelledImages, splits: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the split of each image, by its id.
+
+    Raises DataError when the ids are not the same, since then the data are not those split.
+    """
+    without = [id_ for id_ in images.ids if id_ not in splits]
+    if without or len(splits) != len(images):
+        missing = set(splits) - set(images.ids)
+        example = f"{without[0]!r} has no split" if without else f"{min(missing)!r} is not there"
+        raise DataError(
+            f"The splits do not belong to these images: {len(without)} of {len(images)} images "
+            f"have no split and {len(missing)} split ids have no image ({example}). Give the "
+            "data that were split, or split anew."
+        )
+    return tuple(splits[id_] for id_ in images.ids)
+
+
+def _given_splits(images: LabelledImages) -> list[str] | None:
+    if images.splits is None:
+        return None
+    _check_names(images.splits, "The source")
+    if "training" not in images.splits:
+        raise DataError("The source has no training rows; expected at least one.")
+    return list(images.splits)
+
+
+def _check_names(splits: Iterable[str], where: str) -> None:
+    unknown = sorted(set(splits) - set(SPLITS))
+    if unknown:
+        raise DataError(f"{where} has the split {unknown[0]!r}; expected {', '.join(SPLITS)}.")
+
+
+def _cut(
+    images: LabelledImages, rows: Sequence[int], fraction: float, rng: np.random.Generator
+) -> list[int]:
+    """Return the rows of whole groups, about `fraction` of each class; empty if none can be cut.
+
+    Groups are taken in random order whenever they bring the cut nearer to its fraction of each
+    class (squared distance of the shares), and never when a class would be left without a row.
+    scikit-learn's splitters are no help here: the stratified ones that know groups only cut
+    into equal folds, and those that do not refuse a class of one image.
+    """
+    groups = _groups(images, rows)
+    totals = Counter(int(images.labels[row]) for row in rows)
+    cut: Counter[int] = Counter()
+    taken: list[int] = []
+    spare: list[tuple[float, list[int]]] = []
+    for index in rng.permutation(len(groups)):
+        members = groups[index]
+        counts = Counter(int(images.labels[row]) for row in members)
+        if any(cut[label] + count >= totals[label] for label, count in counts.items()):
+            continue
+        change = sum(
+            ((cut[label] + count) / totals[label] - fraction) ** 2
+            - (cut[label] / totals[label] - fraction) ** 2
+            for label, count in counts.items()
+        )
+        if change < 0:
+            taken += members
+            cut += counts
+        elif not taken:
+            spare.append((change, members))
+    if not taken and spare:  # every group is larger than the fraction: take the one that fits best
+        taken = min(spare, key=lambda item: item[0])[1]
+    return taken
+
+
+def _groups_text(images: LabelledImages) -> str:
+    count = len(_groups(images, range(len(images))))
+    return f"{len(images)} images in {count} group{'' if count == 1 else 's'}"
+
+
+def _groups(images: LabelledImages, rows: Sequence[int]) -> list[list[int]]:
+    """Return the rows of each group, in order of appearance; a row without one is its own."""
+    members: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        group = images.groups[row] if images.groups else ""
+        key = ("group", group) if group else ("row", str(row))
+        members.setdefault(key, []).append(int(row))
+    return list(members.values())

@@ -1,0 +1,439 @@
+"""The one training loop: order, precision, averaging, randomness, history and recovery."""
+
+from __future__ import annotations
+
+import copy
+import secrets
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ganaug.datasets import labelled_images
+from ganaug.ema import EMA
+from ganaug.errors import ConfigError, DataError, RunError, ShapeError, TrainingFailedError
+from ganaug.generator import Generator, Loss, Phase
+from ganaug.hardware import average, fuse, open_fabric, share_state
+from ganaug.pixels import to_signed
+from ganaug.sampling import BalancedSampler
+from ganaug.spec import Batch, LabelledImages
+from ganaug.stopping import Progress
+
+__all__ = ["Snapshot", "Training", "seeded", "train"]
+
+_STATE_VERSION = 1
+_STEPS_BETWEEN_GOOD_STATES = 200
+_MOST_TRIES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of the averaged network's weights, as they were after `images_seen` images."""
+
+    images_seen: int
+    weights: Mapping[str, Tensor]
+
+
+def train(
+    generator: Generator,
+    images: Any,
+    *,
+    total_images: int,
+    batch_size: int = 64,
+    precision: str = "auto",
+    device: str = "auto",
+    random_state: int | None = None,
+    ema_halflife_images: float = 10_000,
+    snapshot_every_images: int = 10_000,
+    keep_snapshots: int = 5,
+) -> Training:
+    """Return a training, an iterator of `Progress`: every item is a step boundary.
+
+    generator: trained in place; batch normalisation sees each process's share of a batch.
+    images: `LabelledImages` of the generator's shape, or any map-style dataset of (image, label).
+    total_images: images to see in all; training N and then N more equals training 2N.
+    batch_size: images a step over all processes, unless the generator has its own.
+    random_state: seeds everything; None draws a seed. The caller's own RNG is never touched.
+    ema_halflife_images, snapshot_every_images, keep_snapshots: the averaged network, how often
+        a copy of it is kept, and how many.
+
+    Raises ShapeError or DataError when images and generator do not fit, ConfigError for a bad
+    number, device or precision; while iterating, TrainingFailedError when losses stay
+    non-finite after five retries at half the learning rate each.
+    """
+    for name, value in (("total_images", total_images), ("batch_size", batch_size)):
+        if value < 1:
+            raise ConfigError(f"{name} must be at least 1; got {value}.")
+    loaded = labelled_images(images).load()
+    _check_fit(generator, loaded)
+    return Training(
+        generator,
+        loaded,
+        total_images=total_images,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        seed=secrets.randbits(48) if random_state is None else int(random_state),
+        ema_halflife_images=ema_halflife_images,
+        snapshot_every_images=snapshot_every_images,
+        keep_snapshots=keep_snapshots,
+    )
+
+
+class Training(Iterator[Progress]):
+    """A training in progress. Made by `train`; iterate to train, leave at any step.
+
+    generator: the one being trained. ema: a copy of it that samples from the averaged network.
+    snapshots: the last copies of the averaged weights, oldest first.
+    """
+
+    def __init__(
+        self,
+        generator: Generator,
+        images: LabelledImages,
+        *,
+        total_images: int,
+        batch_size: int,
+        precision: str,
+        device: str,
+        seed: int,
+        ema_halflife_images: float,
+        snapshot_every_images: int,
+        keep_snapshots: int,
+    ) -> None:
+        self._fabric = open_fabric(device, precision)
+        if batch_size % self._fabric.world_size:
+            raise ConfigError(
+                f"batch_size must be a multiple of the {self._fabric.world_size} processes; "
+                f"got {batch_size}."
+            )
+        seed = self._fabric.broadcast(seed)
+        self.images = images
+        self.total_images = total_images
+        self.images_seen = 0
+        self.step = 0
+        self.seconds = 0.0
+        self.rollbacks = 0
+        self._batch_size = batch_size
+        self._ema_halflife_images = ema_halflife_images
+        self._snapshot_every_images = snapshot_every_images
+        self._advanced_at = 0
+        self._rng = torch.Generator().manual_seed(seed)
+        self._sampler = BalancedSampler(images.labels, seed=seed)
+        # Channels last is what oneDNN and tensor cores compute in; 1.5 times faster on a CPU.
+        self.generator = generator.to(self.device)
+        self.generator.to(memory_format=torch.channels_last)
+        share_state(self.generator)
+        self.snapshots: deque[Snapshot] = deque(maxlen=keep_snapshots)
+        with self._forked_rng():
+            self._read_phases()
+        self._good_state = self.state_dict()
+
+    @property
+    def device(self) -> torch.device:
+        return self._fabric.device
+
+    @property
+    def is_first_process(self) -> bool:
+        """True in the process that should write files; the only one, as a rule."""
+        return bool(self._fabric.is_global_zero)
+
+    @property
+    def ema(self) -> Generator:
+        """The generator with averaged weights, in eval mode; it goes on learning with the loop."""
+        return self._ema.generator
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Progress:
+        """Train one step and return where that leads; StopIteration once all images were seen.
+
+        A Ctrl-C during the step is raised at its end, so the state is always a whole step's.
+        """
+        if self.images_seen >= self.total_images:
+            raise StopIteration
+        with _interrupt_at_the_end():
+            started = time.perf_counter()
+            progress = None
+            while progress is None:
+                with self._forked_rng():
+                    progress = self._try_step(started)
+        return progress
+
+    # --- one step ---------------------------------------------------------------------------
+
+    def _try_step(self, started: float) -> Progress | None:
+        """Run one step; None when a loss was not finite and the last good state was restored."""
+        self._advanced_at = self.images_seen
+        if self.generator.advance(self.images_seen, self.images):
+            self._read_phases()
+        batch_size = self.generator.batch_size(self.images_seen) or self._batch_size
+        records: dict[str, list[float]] = {}
+        logs: dict[str, list[float]] = {}
+        for phase in self._phases:
+            for _ in range(phase.repeats):
+                loss = self._optimise(phase, self._next_batch(batch_size))
+                if loss is None:
+                    self._roll_back(phase)
+                    return None
+                for name, value in loss.terms.items():
+                    records.setdefault(f"{phase.name}/{name}", []).append(float(value))
+                for name, value in loss.logs.items():
+                    logs.setdefault(name, []).append(float(value))
+        self.images_seen += batch_size
+        self.step += 1
+        self._ema.update(
+            self.generator.network, batch_size=batch_size, images_seen=self.images_seen
+        )
+        self._keep(batch_size)
+        self.seconds += time.perf_counter() - started
+        if self.rollbacks:
+            logs["rollbacks"] = [self.rollbacks]
+        return Progress(
+            images_seen=self.images_seen,
+            step=self.step,
+            epoch=self.images_seen // len(self.images),
+            losses={name: sum(values) / len(values) for name, values in records.items()},
+            logs={name: sum(values) / len(values) for name, values in logs.items()},
+            seconds=self.seconds,
+        )
+
+    def _optimise(self, phase: Phase, batch: Batch) -> Loss | None:
+        """Step one phase's optimizer; None, and no step, when the loss is not finite."""
+        with self._only_trainable(phase):
+            phase.optimizer.zero_grad(set_to_none=True)
+            with self._fabric.autocast():
+                loss = phase.loss(batch, self._rng)
+            total = torch.stack([term.float() for term in loss.terms.values()]).sum()
+            total.backward()
+        verdict = total.detach().clone().view(1)
+        average([verdict])
+        if not torch.isfinite(verdict).item():
+            return None
+        gradients = [p.grad for p in _parameters(phase.optimizer) if p.grad is not None]
+        average(gradients)
+        phase.optimizer.step()
+        return Loss(
+            {name: term.detach() for name, term in loss.terms.items()},
+            {name: torch.as_tensor(value).detach() for name, value in loss.logs.items()},
+        )
+
+    def _next_batch(self, batch_size: int) -> Batch:
+        """Draw the rows of the whole batch and turn this process's share into tensors."""
+        share, left = divmod(batch_size, self._fabric.world_size)
+        if left:
+            raise ConfigError(
+                f"The generator's batch size must be a multiple of the "
+                f"{self._fabric.world_size} processes; got {batch_size}."
+            )
+        offset = share * self._fabric.global_rank
+        rows = self._sampler.draw(batch_size)[offset : offset + share]
+        pixels = to_signed(np.asarray(self.images.pixels)[rows], self.images.value_range)
+        return Batch(
+            images=pixels.to(self.device, memory_format=torch.channels_last),
+            labels=torch.from_numpy(self.images.labels[rows]).to(self.device),
+            offset=offset,
+            total=batch_size,
+        )
+
+    @contextmanager
+    def _only_trainable(self, phase: Phase) -> Iterator[None]:
+        """Let only the phase's own parameters have gradients: D's cost G's step nothing."""
+        own = {id(p) for p in _parameters(phase.optimizer)}
+        for parameter in self._trainable:
+            parameter.requires_grad_(id(parameter) in own)
+        try:
+            yield
+        finally:
+            for parameter in self._trainable:
+                parameter.requires_grad_(True)
+
+    # --- what a step stands on --------------------------------------------------------------
+
+    def _read_phases(self) -> None:
+        """Read the generator's phases and start the average from its network as it is."""
+        self.generator.train()
+        self._phases = tuple(self.generator.phases())
+        if not self._phases:
+            raise ConfigError("This generator has no phases: there is nothing to train.")
+        if len({phase.name for phase in self._phases}) < len(self._phases):
+            raise ConfigError("A generator's phases need different names.")
+        self._trainable = [p for p in self.generator.parameters() if p.requires_grad]
+        for phase in self._phases:
+            fuse(phase.optimizer)
+        self._ema = EMA(self.generator, halflife_images=self._ema_halflife_images)
+        self.snapshots.clear()
+
+    @contextmanager
+    def _forked_rng(self) -> Iterator[None]:
+        """Seed torch's global RNG for one step, from the training's own; the caller's is kept.
+
+        Processes get different seeds, so that dropout differs between their images.
+        """
+        seed = int(torch.randint(2**62, (1,), generator=self._rng))
+        with seeded(seed + self._fabric.global_rank, self.device):
+            yield
+
+    def _keep(self, batch_size: int) -> None:
+        """Keep a snapshot and a state to go back to, where it is time."""
+        every = self._snapshot_every_images
+        if self.images_seen // every > (self.images_seen - batch_size) // every:
+            self.snapshots.append(Snapshot(self.images_seen, _copy(self._ema.network)))
+        if self.step % _STEPS_BETWEEN_GOOD_STATES == 0 and _is_finite(self.generator):
+            self._good_state = self.state_dict()
+
+    def _roll_back(self, phase: Phase) -> None:
+        """Restore the last good state with half the learning rate of the last try from there."""
+        rollbacks, seconds = self.rollbacks + 1, self.seconds
+        failed_at = self.images_seen
+        self.load_state_dict(self._good_state)
+        tries = rollbacks - self.rollbacks
+        if tries > _MOST_TRIES:
+            raise TrainingFailedError(
+                f"The loss of phase {phase.name!r} was not finite at {failed_at:,} images, after "
+                f"{_MOST_TRIES} retries at half the learning rate each. Gave up; the state "
+                f"of {self.images_seen:,} images is kept. Try a lower learning rate or "
+                "precision='32-true'."
+            )
+        for each in self._phases:
+            for group in each.optimizer.param_groups:
+                group["lr"] *= 0.5**tries
+        self.rollbacks, self.seconds = rollbacks, seconds
+
+    # --- state ------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return a copy of everything that going on needs: tensors, numbers, lists and dicts."""
+        return copy.deepcopy(
+            {
+                "version": _STATE_VERSION,
+                "images_seen": self.images_seen,
+                "step": self.step,
+                "seconds": self.seconds,
+                "rollbacks": self.rollbacks,
+                "advanced_at": self._advanced_at,
+                "sampler": {"seed": self._sampler.seed, "position": self._sampler.position},
+                "rng": self._rng.get_state(),
+                "generator": dict(self.generator.state_dict()),
+                "ema": dict(self._ema.network.state_dict()),
+                "optimizers": {p.name: p.optimizer.state_dict() for p in self._phases},
+                "snapshots": [
+                    {"images_seen": s.images_seen, "weights": dict(s.weights)}
+                    for s in self.snapshots
+                ],
+            }
+        )
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of the same generator and images, bit for bit.
+
+        Raises RunError when the state is another version's or another generator's.
+        """
+        if state.get("version") != _STATE_VERSION:
+            raise RunError(
+                f"This training state has version {state.get('version')}; expected "
+                f"{_STATE_VERSION}. Use the version of ganaug that wrote it."
+            )
+        with seeded(0, self.device):
+            # Brings a generator that grows to the stage at which the state was taken.
+            self.generator.advance(state["advanced_at"], self.images)
+            self._read_phases()
+        try:
+            self.generator.load_state_dict(state["generator"])
+            self._ema.network.load_state_dict(state["ema"])
+            for phase in self._phases:
+                _load_optimizer(phase.optimizer, state["optimizers"][phase.name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise RunError(
+                f"This training state belongs to another generator: {error}. Resume with the "
+                "configuration it was made with."
+            ) from error
+        self.images_seen, self.step = state["images_seen"], state["step"]
+        self.seconds, self.rollbacks = state["seconds"], state["rollbacks"]
+        self._advanced_at = state["advanced_at"]
+        self._sampler = BalancedSampler(self.images.labels, seed=state["sampler"]["seed"])
+        self._sampler.position = state["sampler"]["position"]
+        self._rng.set_state(state["rng"].cpu())
+        for kept in state["snapshots"]:
+            self.snapshots.append(Snapshot(kept["images_seen"], copy.deepcopy(kept["weights"])))
+        self._good_state = self.state_dict()
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
+    """Seed torch's global RNG inside the block; afterwards it is as the caller had it."""
+    if device is None or device.type == "cpu":
+        fork = torch.random.fork_rng(devices=[])
+    else:
+        fork = torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
+    with fork:
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def _interrupt_at_the_end() -> Iterator[None]:
+    """Hold back a Ctrl-C until the block is over, then hand it to whoever handled it before."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    received: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if received:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _check_fit(generator: Generator, images: LabelledImages) -> None:
+    wanted, found = generator.spec, images.spec
+    if wanted.shape != found.shape:
+        raise ShapeError(
+            f"The generator makes images of {wanted.shape} (channels, height, width); the "
+            f"training images are {found.shape}. Resize with LabelledImages.load(size)."
+        )
+    if wanted.num_classes != found.num_classes:
+        raise DataError(
+            f"The generator has {wanted.num_classes} class(es), the training images have "
+            f"{found.num_classes}. Build it for the images' own spec, or drop the classes with "
+            "LabelledImages.as_one_class()."
+        )
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
+    for group in optimizer.param_groups:
+        yield from group["params"]
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+
+def _is_finite(module: nn.Module) -> bool:
+    floats = [t for t in module.state_dict().values() if t.is_floating_point()]
+    return all(bool(torch.isfinite(tensor).all()) for tensor in floats)
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load, and give moments the strides of their parameters.
+
+    The fused CPU Adam reads parameter and moments in memory order; moments that were stored
+    contiguous beside channels-last parameters would be silently misread.
+    """
+    optimizer.load_state_dict(copy.deepcopy(state))
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ganaug import History, Progress, Registry
+from ganaug.errors import ConfigError
+
+BATCH = 100
+
+
+@pytest.fixture
+def policies():
+    return Registry(["ganaug.builtin.policies.plugin"]).stopping_policies
+
+
+@pytest.fixture
+def build(policies):
+    def build(name, **fields):
+        return policies[name].build(policies[name].config.from_fields(fields))
+
+    return build
+
+
+def history(steps, *, losses=None, logs=None, seconds=1.0):
+    """So many steps of BATCH images; losses and logs are functions of the step, or fixed."""
+
+    def at(values, step):
+        return values(step) if callable(values) else values or {}
+
+    return History(
+        Progress(
+            images_seen=BATCH * step,
+            step=step,
+            epoch=0,
+            losses=at(losses, step),
+            logs=at(logs, step),
+            seconds=seconds * step,
+        )
+        for step in range(1, steps + 1)
+    )
+
+
+HEALTHY = {"discriminator/hinge": 0.9, "generator/hinge": 0.1}
+
+
+def test_there_are_three_policies(policies):
+    assert set(policies) == {"max-images", "max-seconds", "divergence"}
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("max-images", {"images": 1}), ("max-seconds", {"seconds": 1}), ("divergence", {})],
+)
+def test_an_empty_history_is_no_reason(build, name, fields):
+    assert build(name, **fields).reason_to_stop(History()) is None
+
+
+def test_max_images_stops_at_so_many_images(build):
+    policy = build("max-images", images=1000)
+    assert policy.reason_to_stop(history(9)) is None
+    assert policy.reason_to_stop(history(10)) == "1,000 images were seen, of 1,000"
+
+
+def test_max_seconds_stops_after_so_many_seconds(build):
+    policy = build("max-seconds", seconds=2.5)
+    assert policy.reason_to_stop(history(4, seconds=0.5)) is None
+    assert policy.reason_to_stop(history(5, seconds=0.5)) == "2.5 seconds were spent, of 2.5"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("max-images", {}),
+        ("max-images", {"images": 0}),
+        ("max-images", {"images": 1.5}),
+        ("max-seconds", {"seconds": 0}),
+        ("max-seconds", {"seconds": math.inf}),
+        ("divergence", {"images": 0}),
+        ("divergence", {"accuracy": 1.1}),
+        ("divergence", {"loss": -1}),
+    ],
+)
+def test_a_budget_that_cannot_be_is_refused(build, name, fields):
+    with pytest.raises(ConfigError):
+        build(name, **fields)
+
+
+def test_a_training_that_goes_well_does_not_diverge(build):
+    healthy = history(50, losses=HEALTHY, logs={"d_accuracy": 0.8})
+    assert build("divergence", images=1000).reason_to_stop(healthy) is None
+
+
+def test_divergence_looks_at_the_mean_accuracy_of_the_last_images(build):
+    policy = build("divergence", images=1000)
+    won = history(10, losses=HEALTHY, logs={"d_accuracy": 0.996})
+    assert policy.reason_to_stop(won) == (
+        "the discriminator's accuracy is 0.996 over the last 1,000 images"
+    )
+    one_lapse = history(
+        10, losses=HEALTHY, logs=lambda step: {"d_accuracy": 0.9 if step == 1 else 0.999}
+    )
+    assert policy.reason_to_stop(one_lapse) is None
+    forgotten = history(
+        11, losses=HEALTHY, logs=lambda step: {"d_accuracy": 0.9 if step == 1 else 0.999}
+    )
+    assert policy.reason_to_stop(forgotten)
+
+
+def test_divergence_is_silent_until_there_are_enough_images(build):
+    won = history(9, losses={"discriminator/bce": 0.0}, logs={"d_accuracy": 1.0})
+    assert build("divergence", images=1000).reason_to_stop(won) is None
+    assert build("divergence", images=900).reason_to_stop(won)
+
+
+def test_divergence_looks_at_the_mean_loss_of_the_discriminator(build):
+    policy = build("divergence", images=1000)
+    won = history(10, losses={"discriminator/bce": 4e-4, "generator/bce": 9.0})
+    assert policy.reason_to_stop(won) == (
+        "the discriminator's loss is 0.0004 over the last 1,000 images"
+    )
+    assert policy.reason_to_stop(history(10, losses={"generator/bce": 0.0})) is None
+
+
+def test_divergence_adds_up_the_terms_of_a_loss(build):
+    losses = {"discriminator/bce": 8e-4, "discriminator/r1": 8e-4}
+    assert build("divergence", images=1000).reason_to_stop(history(10, losses=losses)) is None
+
+
+def test_divergence_leaves_critics_alone_whose_loss_is_below_zero(build):
+    losses = {"discriminator/wasserstein": -5.0}
+    assert build("divergence", images=1000).reason_to_stop(history(10, losses=losses)) is None
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("where", ["losses", "logs"])
+def test_divergence_stops_at_once_when_a_value_is_not_finite(build, value, where):
+    records = history(1, **{where: {"generator/bce": value}})
+    assert build("divergence").reason_to_stop(records) == f"generator/bce is {value}"
+
+
+def test_the_limits_can_be_chosen(build):
+    records = history(10, losses={"discriminator/bce": 0.05}, logs={"d_accuracy": 0.97})
+    assert build("divergence", images=1000).reason_to_stop(records) is None
+    assert "accuracy" in build("divergence", images=1000, accuracy=0.97).reason_to_stop(records)
+    assert "loss" in build("divergence", images=1000, loss=0.05).reason_to_stop(records)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [("max-images", {"images": 500}), ("max-seconds", {"seconds": 5}), ("divergence", {})],
+)
+def test_policies_are_pure(build, name, fields):
+    policy = build(name, **fields)
+    over, early = history(200, logs={"d_accuracy": 1.0}), history(2)
+    before = list(over)
+    assert policy.reason_to_stop(over) == policy.reason_to_stop(over) is not None
+    assert policy.reason_to_stop(early) is None
+    assert list(over) == before

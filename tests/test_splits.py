@@ -1,0 +1,186 @@
+"""Rows for training, validation and holdout."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from ganaug.errors import ConfigError, DataError
+from ganaug.spec import LabelledImages
+from ganaug.splits import match_splits, read_splits, split_rows, write_splits
+
+
+def images_of(labels, groups=None, splits=None):
+    labels = np.asarray(labels)
+    return LabelledImages(
+        pixels=np.zeros((len(labels), 1, 2, 2), np.uint8),
+        labels=labels,
+        class_names=tuple(f"class {index}" for index in range(max(labels, default=0) + 1)),
+        value_range=(0, 255),
+        ids=tuple(f"images/{row}.png" for row in range(len(labels))),
+        groups=groups,
+        splits=splits,
+    )
+
+
+def counts_of(images, splits, split):
+    return Counter(
+        int(label) for label, name in zip(images.labels, splits, strict=True) if name == split
+    )
+
+
+@pytest.fixture
+def imbalanced():
+    return images_of([0] * 700 + [1] * 250 + [2] * 50)
+
+
+@pytest.fixture
+def patients():
+    """300 patients with one to nine images each, of one class or several."""
+    rng = np.random.default_rng(0)
+    groups = [f"p{p}" for p in range(300) for _ in range(rng.integers(1, 10))]
+    return images_of(rng.choice(3, size=len(groups), p=(0.8, 0.15, 0.05)), tuple(groups))
+
+
+def test_fractions_are_met_in_every_class(imbalanced):
+    splits = split_rows(imbalanced, holdout=0.2, validation=0.25, random_state=0)
+    assert counts_of(imbalanced, splits, "holdout") == {0: 140, 1: 50, 2: 10}
+    assert counts_of(imbalanced, splits, "validation") == {0: 140, 1: 50, 2: 10}
+    assert counts_of(imbalanced, splits, "training") == {0: 420, 1: 150, 2: 30}
+
+
+def test_nothing_is_cut_when_nothing_is_asked_for(imbalanced):
+    assert set(split_rows(imbalanced, holdout=0, validation=0, random_state=0)) == {"training"}
+
+
+def test_equal_seeds_give_equal_splits(imbalanced):
+    first, again, other = (
+        split_rows(imbalanced, holdout=0.2, validation=0.1, random_state=seed) for seed in (3, 3, 4)
+    )
+    assert first == again != other
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_stay_whole_and_classes_stratified(patients, seed):
+    splits = split_rows(patients, holdout=0.2, validation=0.2, random_state=seed)
+    homes = {}
+    for group, split in zip(patients.groups, splits, strict=True):
+        assert homes.setdefault(group, split) == split
+    held = counts_of(patients, splits, "holdout")
+    for label, total in Counter(patients.labels.tolist()).items():
+        assert held[label] / total == pytest.approx(0.2, abs=0.03)
+
+
+def test_large_groups_are_not_always_held_out():
+    groups = ("large",) * 20 + tuple(str(row) for row in range(80))
+    images = images_of([0] * 100, groups)
+    fates = {
+        split_rows(images, holdout=0.3, validation=0, random_state=seed)[0] for seed in range(30)
+    }
+    assert fates == {"training", "holdout"}
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize(("holdout", "validation"), [(0.05, 0.05), (0.5, 0.5), (0.95, 0)])
+def test_every_class_keeps_a_training_row(seed, holdout, validation):
+    images = images_of([0] * 20 + [1] * 2 + [2] + [3] * 5, ("",) * 23 + ("same",) * 5)
+    splits = split_rows(images, holdout=holdout, validation=validation, random_state=seed)
+    assert set(counts_of(images, splits, "training")) == {0, 1, 2, 3}
+    assert splits[22] == "training"  # a class of one image
+    assert set(splits[23:]) == {"training"}  # a class of one group
+    assert "holdout" in splits
+    assert ("validation" in splits) == (validation > 0)
+
+
+def test_rows_without_a_group_stand_alone():
+    images = images_of([0] * 10, ("",) * 10)
+    splits = split_rows(images, holdout=0.2, validation=0, random_state=0)
+    assert Counter(splits) == {"training": 8, "holdout": 2}
+
+
+def test_two_large_groups_are_divided_even_when_neither_fits():
+    images = images_of([0] * 60 + [0] * 40, ("a",) * 60 + ("b",) * 40)
+    splits = split_rows(images, holdout=0.1, validation=0, random_state=0)
+    assert Counter(splits) == {"training": 60, "holdout": 40}
+
+
+@pytest.mark.parametrize(
+    "images", [images_of([0] * 9, ("same",) * 9), images_of([0]), images_of([0, 1, 2])]
+)
+def test_a_set_that_cannot_be_divided_says_to_use_no_holdout(images):
+    with pytest.raises(DataError, match="--holdout 0"):
+        split_rows(images, holdout=0.2, validation=0, random_state=0)
+    assert set(split_rows(images, holdout=0, validation=0, random_state=0)) == {"training"}
+    with pytest.raises(DataError, match="validation"):
+        split_rows(images, holdout=0, validation=0.2, random_state=0)
+
+
+def test_splits_of_the_source_stay():
+    given = ("training",) * 6 + ("holdout",) * 2
+    images = images_of([0, 1] * 4, splits=given)
+    assert split_rows(images, holdout=0.5, validation=0, random_state=0) == given
+    with_validation = split_rows(images, holdout=0.5, validation=0.34, random_state=0)
+    assert Counter(with_validation) == {"training": 4, "validation": 2, "holdout": 2}
+    assert with_validation[6:] == ("holdout", "holdout")
+    given = ("training",) * 6 + ("validation",) * 2
+    images = images_of([0, 1] * 4, splits=given)
+    assert split_rows(images, holdout=0.5, validation=0.5, random_state=0) == given
+
+
+def test_unusable_splits_of_the_source_are_refused():
+    with pytest.raises(DataError, match="'test'; expected training, validation, holdout"):
+        split_rows(images_of([0], splits=("test",)), holdout=0, validation=0, random_state=0)
+    with pytest.raises(DataError, match="no training rows"):
+        split_rows(images_of([0], splits=("holdout",)), holdout=0, validation=0, random_state=0)
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0, 20, float("nan")])
+def test_a_fraction_out_of_range_is_refused(imbalanced, fraction):
+    with pytest.raises(ConfigError, match="holdout must be a fraction"):
+        split_rows(imbalanced, holdout=fraction, validation=0, random_state=0)
+    with pytest.raises(ConfigError, match="validation must be a fraction"):
+        split_rows(imbalanced, holdout=0, validation=fraction, random_state=0)
+
+
+def test_splits_survive_the_round_trip(tmp_path, patients):
+    splits = split_rows(patients, holdout=0.2, validation=0.1, random_state=0)
+    write_splits(tmp_path / "splits.csv", patients, splits)
+    read = read_splits(tmp_path / "splits.csv")
+    assert match_splits(patients, read) == splits
+    rows = np.arange(len(patients))[::-1]
+    assert match_splits(patients.subset(rows), read) == splits[::-1]
+    header, first = (tmp_path / "splits.csv").read_text().splitlines()[:2]
+    assert header == "id,label,group,split"
+    assert first == f"images/0.png,class {patients.labels[0]},p0,{splits[0]}"
+    assert [path.name for path in tmp_path.iterdir()] == ["splits.csv"]
+
+
+def test_splits_of_other_images_are_refused(imbalanced):
+    splits = dict.fromkeys(imbalanced.ids, "training")
+    with pytest.raises(DataError, match="1 of 1000 images have no split.*'images/5.png'"):
+        match_splits(imbalanced, {k: v for k, v in splits.items() if k != "images/5.png"})
+    with pytest.raises(DataError, match="1 split ids have no image.*'other.png'"):
+        match_splits(imbalanced, splits | {"other.png": "training"})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,part\na,training\n", "needs the columns id and split; its columns are id, part"),
+        ("", "its columns are none"),
+        ("id,split\na,train\n", "the split 'train'; expected training"),
+        ("id,split\na\n", "the split ''; expected training"),
+        ("id,split\na,training\na,holdout\n", "names the id 'a' more than once"),
+    ],
+)
+def test_unusable_files_of_splits_say_why(tmp_path, text, message):
+    (tmp_path / "splits.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_splits(tmp_path / "splits.csv")
+
+
+def test_a_missing_file_of_splits_is_an_error(tmp_path):
+    with pytest.raises(DataError, match="Cannot read the splits"):
+        read_splits(tmp_path / "splits.csv")
