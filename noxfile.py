@@ -62,7 +62,7 @@ def types(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the documentation with warnings as errors, and execute its examples."""
     _install(session, "docs", "test")
-    session.run("sphinx-build", "-W", "-n", "--keep-going", "docs", "docs/_build/html")
+    session.run("sphinx-build", "-W", "--keep-going", "docs", "docs/_build/html")
     session.run("pytest", "tests/test_docs.py")
 
 

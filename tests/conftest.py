@@ -95,3 +95,11 @@ def blobs() -> LabelledImages:
 def tiny_gan(blobs) -> TinyGAN:
     torch.manual_seed(0)
     return TinyGAN(blobs.spec)
+
+
+@pytest.fixture(scope="session")
+def two_class_arrays() -> tuple[np.ndarray, np.ndarray]:
+    """12 images of one class and 6 of another: uint8 (18, 1, 8, 8) and int64 (18,)."""
+    images = make_images(24, classes=2)
+    keep = np.concatenate([np.flatnonzero(images.labels == c)[:n] for c, n in ((0, 12), (1, 6))])
+    return np.asarray(images.pixels)[keep], images.labels[keep]

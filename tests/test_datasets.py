@@ -73,7 +73,7 @@ def test_any_kind_of_image_comes_in_as_pixels_and_goes_out_as_it_was(image, shap
     images = labelled_images(dataset).load()
     assert images.spec.shape == shape
     assert images.pixels.dtype == dtype
-    out = ItemFormat.of(dataset).image(images.pixels[0])
+    out = ItemFormat.of(dataset).images(images.pixels[0][None])[0]
     assert type(out) is type(image) or isinstance(image, Image.Image)
     if isinstance(image, Image.Image):
         assert (out.mode, out.size) == (image.mode, image.size)
@@ -104,7 +104,7 @@ def test_any_kind_of_label_comes_in_and_goes_out_as_it_was(label, container):
     images = labelled_images(dataset)
     assert images.labels.tolist() == [2]
     assert images.class_names == ("0", "1", "2")
-    item = ItemFormat.of(dataset).item(image, 1)
+    item = ItemFormat.of(dataset).items([image], [1])[0]
     assert type(item) is container
     assert type(item[1]) is type(label)
     assert getattr(item[1], "dtype", None) == getattr(label, "dtype", None)
@@ -201,7 +201,7 @@ def test_torchvision_image_folder(tmp_path):
     images = labelled_images(dataset)
     assert images.counts == {"benign": 3, "malignant": 1}
     assert images.load().spec.shape == (3, 4, 5)
-    image, label = ItemFormat.of(dataset).item(ItemFormat.of(dataset).image(images.pixels[0]), 1)
+    image, label = ItemFormat.of(dataset).items(ItemFormat.of(dataset).images(images.pixels[0][None]), [1])[0]
     assert (image.mode, image.size, label) == ("RGB", (5, 4), 1)
 
 
@@ -218,7 +218,7 @@ def test_monai_dicts_keep_their_tensor_class():
     images = labelled_images(dataset).load()
     assert images.pixels[:, 0, 0, 0].tolist() == [0, 0.5, 1]
     form = ItemFormat.of(dataset)
-    item = form.item(form.image(images.pixels[2]), 2)
+    item = form.items(form.images(images.pixels[2][None]), [2])[0]
     assert isinstance(item["image"], monai.data.MetaTensor)
     batch = monai.data.list_data_collate([dataset[0], item])
     assert batch["image"].shape == (2, 1, 6, 6)
@@ -252,7 +252,7 @@ def test_hugging_face_datasets():
     assert images.counts == {"cat": 1, "dog": 2}
     assert dataset.rows_read == 1
     form = ItemFormat.of(dataset)
-    assert list(form.item("picture", 0).items()) == [("img", "picture"), ("label", 0)]
+    assert list(form.items(["picture"], [0])[0].items()) == [("img", "picture"), ("label", 0)]
 
 
 def test_medmnist_names_its_classes():
@@ -265,12 +265,12 @@ def test_other_keys_of_a_dict_come_in_but_cannot_go_out():
     dataset = [{"label": 0, "age": 71, "image": torch.zeros(1, 4, 4)}]
     assert len(labelled_images(dataset)) == 1
     with pytest.raises(DataError, match="besides image and label: 'age'.*Drop"):
-        ItemFormat.of(dataset)
+        ItemFormat.of(dataset).items([], [])
 
 
 def test_the_order_of_keys_is_kept():
     form = ItemFormat.of([{"labels": 0, "pixel_values": torch.zeros(1, 4, 4)}])
-    assert list(form.item("image", 3).items()) == [("labels", 3), ("pixel_values", "image")]
+    assert list(form.items(["image"], [3])[0].items()) == [("labels", 3), ("pixel_values", "image")]
 
 
 @pytest.mark.parametrize(
@@ -315,7 +315,7 @@ def test_labelled_images_pass_through_with_groups_and_range():
     assert labelled_images(images) is images
     changed = labelled_images(images, groups=["a", None], value_range=(0, 4095))
     assert (changed.groups, changed.value_range) == (("a", ""), (0, 4095))
-    assert ItemFormat.of(images).image(images.pixels[0]).shape == (1, 4, 4)
+    assert ItemFormat.of(images).images(images.pixels[0][None])[0].shape == (1, 4, 4)
 
 
 def test_groups_are_text_and_blank_where_there_is_none():
@@ -340,5 +340,5 @@ def test_a_format_can_be_pickled_and_its_items_collated(image):
     assert form == ItemFormat.of([(image, torch.tensor(1))])
     pixels = np.zeros((form.channels, 4, 4), form.pixel_dtype)
     if not isinstance(image, Image.Image):
-        images, labels = default_collate([form.item(form.image(pixels), 0)] * 2)
+        images, labels = default_collate([form.items(form.images(pixels[None]), [0])[0]] * 2)
         assert (len(images), labels.tolist()) == (2, [0, 0])

@@ -39,7 +39,7 @@ def assert_same_weights(one, two):
 def build_dcgan(images):
     plugin = Registry.load().generators["dcgan"]
     torch.manual_seed(0)
-    return plugin.build(plugin.config(width=4, latent_dim=8), images.spec)
+    return plugin.build(plugin.config(width=4, latent_dim=8, batch_size=None), images.spec)
 
 
 def test_progress_counts_images_steps_and_epochs(blobs, tiny_gan):

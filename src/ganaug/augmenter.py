@@ -158,8 +158,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         form = ItemFormat.of([(X[0], 0)], images.value_range)
         self._fit(images, to_add, form, labels=by_value)
         pool = self._drawn_pool()
-        added = np.stack([pool.image(row) for row in range(len(pool))]) if len(pool) else None
-        return append(X, added), append(y, values[pool.labels] if len(pool) else None)
+        if not len(pool):
+            return append(X, None), append(y, None)
+        return append(X, pool.rows(np.arange(len(pool)))), append(y, values[pool.labels])
 
     def _fit(
         self,
@@ -274,12 +275,12 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             )
         seed = int(self._rng().integers(2**48)) if random_state is None else random_state
         pixels = self.model_.draw(list(self._to_add).index(label), n, seed=seed)
-        images = [self._form.image(image) for image in pixels]
+        images = self._form.images(pixels)
         if not issubclass(self._form.image_type, torch.Tensor | np.ndarray):
             return images
-        empty = self._form.image(np.zeros(self._pixel_shape(), dtype=pixels.dtype))[None][:0]
-        join = torch.stack if isinstance(empty, Tensor) else np.stack
-        return join(images) if images else empty
+        join = torch.stack if issubclass(self._form.image_type, torch.Tensor) else np.stack
+        blank = np.zeros((1, *self.model_.shape), dtype=pixels.dtype)
+        return join(images) if images else join(self._form.images(blank))[:0]
 
     def __call__(
         self, images: Any, labels: Any, *, random_state: int | None = None
@@ -311,9 +312,10 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             return images
         rows = np.flatnonzero(chosen)
         fresh = [
-            pool.take(index, rng.integers(pool.counts[index])) for index in indices[rows].tolist()
+            pool.take(index, rng.integers(pool.counts[index], size=1))
+            for index in indices[rows].tolist()
         ]
-        return self._outlet().replace(images, rows, np.stack(fresh))
+        return self._outlet().replace(images, rows, np.concatenate(fresh))
 
     def _indices_of(self, labels: Any) -> NDArray[np.int64]:
         values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
@@ -347,11 +349,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
                 for pixels in model.draw_batches(place, to_add[label], seed=int(seed[0])):
                     yield label, pixels
 
-        return Pool.write(self._pixel_shape(), np.dtype(model.output.dtype), to_add, batches())
-
-    def _pixel_shape(self) -> tuple[int, int, int]:
-        assert self.model_ is not None
-        return self.model_.channels, self.model_.output.height, self.model_.output.width
+        return Pool.write(model.shape, np.dtype(model.output.dtype), to_add, batches())
 
     def _source_range(self) -> tuple[float, float]:
         return (0.0, 1.0) if self.model_ is None else self.model_.output.value_range

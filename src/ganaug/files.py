@@ -7,12 +7,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ganaug.errors import RunError
 
-__all__ = ["append_line", "new_folder", "write_bytes", "write_text"]
+__all__ = ["append_line", "check_absent", "new_folder", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -37,18 +37,18 @@ def write_bytes(path: str | Path, content: bytes) -> None:
     Raises RunError when the disk is full or the place cannot be written; the old file stays.
     """
     path = Path(path)
-    with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with _explained(path), _parents(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        work = Path(name)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(content)
                 stream.flush()
                 os.fsync(stream.fileno())
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            work.chmod(0o666 & ~_umask())
+            work.replace(path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            work.unlink(missing_ok=True)
             raise
 
 
@@ -64,6 +64,14 @@ def append_line(path: str | Path, line: str) -> None:
         stream.write(line + "\n")
 
 
+def check_absent(path: Path) -> None:
+    """Raise RunError when there is something at a path where a new folder is wanted."""
+    if path.exists():
+        raise RunError(
+            f"{path} exists already; nothing was written. Choose another --out or remove it."
+        )
+
+
 @contextmanager
 def new_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` at the end, or vanishes on any error.
@@ -71,12 +79,8 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     Raises RunError when `path` exists already, or when it cannot be written.
     """
     path = Path(path)
-    if path.exists():
-        raise RunError(
-            f"{path} exists already; nothing was written. Choose another --out or remove it."
-        )
-    with _explained(path):
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
+    check_absent(path)
+    with _explained(path), _parents(path):
         work = Path(tempfile.mkdtemp(dir=path.absolute().parent, prefix=f".{path.name}."))
         try:
             yield work
@@ -85,6 +89,21 @@ def new_folder(path: str | Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(work, ignore_errors=True)
             raise
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders above a path; those that were made go again when the block fails."""
+    folder = path.absolute().parent
+    made = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # somebody else has put something there
+            for parent in made:
+                parent.rmdir()
+        raise
 
 
 def _umask() -> int:

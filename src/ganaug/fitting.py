@@ -181,7 +181,7 @@ def fit_part(
     """Train to the end, or until a policy gives its reason; return why it ended, as a clause."""
     history = History() if history is None else history
     for progress in training:
-        history.append(progress)
+        history.record(progress)
         if on_step is not None:
             on_step(progress)
         if reason := first_reason(policies, history):

@@ -27,13 +27,15 @@ def draw_grid(
     """Draw images in rows under their titles.
 
     rows: (title, pixels), pixels (N, C, H, W) within `value_range`; rows may differ in length.
+        A row without a title goes on where the one above it ends.
     cell: the longer side of an image on the sheet, in pixels; small images are enlarged by whole
         factors, so that their pixels stay visible as they are.
     """
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [
-        (title, [_picture(image, value_range, cell) for image in pixels]) for title, pixels in rows
+        (" ".join(title.split()), [_picture(image, value_range, cell) for image in pixels])
+        for title, pixels in rows
     ]
     sizes = [picture.size for _, row in pictures for picture in row] or [(cell, cell)]
     width, height = max(w for w, _ in sizes), max(h for _, h in sizes)
@@ -44,16 +46,19 @@ def draw_grid(
         "RGB",
         (
             max(columns * (width + _GAP), text_width + _GAP) + _GAP,
-            len(pictures) * (height + _TEXT + _GAP) + _GAP,
+            sum(height + _GAP + (_TEXT if title else 0) for title, _ in pictures) + _GAP,
         ),
         _PAPER,
     )
     draw = ImageDraw.Draw(sheet)
-    for i, (title, row) in enumerate(pictures):
-        top = _GAP + i * (height + _TEXT + _GAP)
-        draw.text((_GAP, top), title, fill=_INK, font=font)
+    top = _GAP
+    for title, row in pictures:
+        if title:
+            draw.text((_GAP, top), title, fill=_INK, font=font)
+            top += _TEXT
         for j, picture in enumerate(row):
-            sheet.paste(picture, (_GAP + j * (width + _GAP), top + _TEXT))
+            sheet.paste(picture, (_GAP + j * (width + _GAP), top))
+        top += height + _GAP
     return sheet
 
 

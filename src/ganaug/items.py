@@ -36,14 +36,16 @@ class ItemFormat:
     """The form of a dataset's items, so that synthetic ones can be given in the same.
 
     container: tuple, list or dict. keys: of a dict, in its order; the image's and the label's.
+    extra_keys: others, which synthetic items cannot have.
     image_type: Pillow's ``Image``, a tensor class or ``ndarray``. layout: "HW", "HWC" or "CHW".
     dtype: the images' own, torch's or numpy's. pixel_dtype, channels: of the pixels (C, H, W)
-    that `image` takes. label_type: int, a numpy scalar, a tensor class or ``ndarray``;
+    that `images` takes. label_type: int, a numpy scalar, a tensor class or ``ndarray``;
     label_dtype, label_shape: of a label that has them. Picklable.
     """
 
     container: type
     keys: tuple[str, ...]
+    extra_keys: tuple[str, ...]
     image_type: type
     layout: str
     dtype: Any
@@ -58,24 +60,21 @@ class ItemFormat:
     def of(cls, dataset: Any, value_range: tuple[float, float] | None = None) -> ItemFormat:
         """Look at the first item of a dataset.
 
-        Raises DataError when the item is no image and label, or a dict with more than these.
+        Raises DataError when the item is no image and label.
         """
         item = first_item(dataset)
         image, label = split_item(item, 0)
         keys: tuple[str, ...] = ()
         if isinstance(item, Mapping):
             keys = tuple(key for key in item if key in (*IMAGE_KEYS, *LABEL_KEYS))
-            if extra := [repr(key) for key in item if key not in keys]:
-                raise DataError(
-                    f"The dataset's items have keys besides image and label: {', '.join(extra)}; "
-                    "a synthetic image has no such values. Drop these keys first."
-                )
+        extra_keys = tuple(str(key) for key in item if key not in keys) if keys else ()
         pixels = pixels_of(image, 0)
         is_pil = isinstance(image, Image.Image)
         integer(label, 0)
         return cls(
             container=dict if keys else tuple if isinstance(item, tuple) else list,
             keys=keys,
+            extra_keys=extra_keys,
             image_type=Image.Image if is_pil else type(image),
             layout="HWC" if is_pil else _layout(image),
             dtype=None if is_pil else image.dtype,
@@ -87,36 +86,45 @@ class ItemFormat:
             label_shape=tuple(getattr(label, "shape", ())),
         )
 
-    def image(self, pixels: NDArray[Any]) -> Any:
-        """Return pixels (C, H, W) of `pixel_dtype` as an image of this kind, dtype and layout."""
+    def images(self, pixels: NDArray[Any]) -> list[Any]:
+        """Return pixels (N, C, H, W) of `pixel_dtype` as images of this kind, dtype and layout."""
         if issubclass(self.image_type, Image.Image):
-            return to_pil(pixels)
+            return [to_pil(image) for image in pixels]
         if self.layout == "HW":
-            pixels = pixels[0]
+            pixels = pixels[:, 0]
         elif self.layout == "HWC":
-            pixels = np.moveaxis(pixels, 0, 2)
+            pixels = np.moveaxis(pixels, 1, 3)
+        pixels = np.array(pixels, order="C")
         if issubclass(self.image_type, np.ndarray):
-            return np.array(pixels, dtype=self.dtype, order="C")
-        tensor = torch.from_numpy(np.array(pixels, order="C")).to(self.dtype)
-        return _as_class(tensor, self.image_type)
+            return list(pixels.astype(self.dtype, copy=False))
+        return _as_class(torch.from_numpy(pixels).to(self.dtype), self.image_type)
 
-    def item(self, image: Any, label: int) -> Any:
-        """Return an image of this kind and its class as an item in the dataset's container."""
-        pair = (image, self._label(label))
-        if self.container is dict:
-            return dict(
-                zip(self.keys, pair if self.keys[0] in IMAGE_KEYS else pair[::-1], strict=True)
+    def items(self, images: Sequence[Any], labels: Sequence[int]) -> list[Any]:
+        """Return images of this kind and their classes as items in the dataset's container.
+
+        Raises DataError when the dataset's items have more than these.
+        """
+        if self.extra_keys:
+            raise DataError(
+                f"The dataset's items have keys besides image and label: "
+                f"{', '.join(map(repr, self.extra_keys))}; a synthetic image has no such values. "
+                "Drop these keys first."
             )
-        return list(pair) if self.container is list else pair
+        pairs = zip(images, self._labels(labels), strict=True)
+        if self.container is dict:
+            if self.keys[0] in IMAGE_KEYS:
+                return [dict(zip(self.keys, pair, strict=True)) for pair in pairs]
+            return [dict(zip(self.keys, pair[::-1], strict=True)) for pair in pairs]
+        return [list(pair) for pair in pairs] if self.container is list else list(pairs)
 
-    def _label(self, label: int) -> Any:
-        if issubclass(self.label_type, torch.Tensor):
-            tensor = torch.full(self.label_shape, label, dtype=self.label_dtype)
-            return _as_class(tensor, self.label_type)
+    def _labels(self, labels: Sequence[int]) -> list[Any]:
+        if issubclass(self.label_type, torch.Tensor):  # of one element, whatever its shape
+            column = torch.tensor(labels, dtype=self.label_dtype)
+            return _as_class(column.reshape(-1, *self.label_shape), self.label_type)
         if issubclass(self.label_type, np.ndarray):
-            return np.full(self.label_shape, label, dtype=self.label_dtype)
+            return [np.full(self.label_shape, label, self.label_dtype) for label in labels]
         scalar: type[Any] = self.label_type
-        return scalar(label)
+        return [scalar(label) for label in labels]
 
 
 def first_item(dataset: Any) -> Any:
@@ -210,6 +218,7 @@ def integer(label: Any, row: int) -> int:
     return value
 
 
-def _as_class(tensor: torch.Tensor, tensor_class: type) -> Any:
-    """Return a plain tensor as the subclass a dataset uses, such as MONAI's MetaTensor."""
-    return tensor if tensor_class is torch.Tensor else tensor_class(tensor)
+def _as_class(tensor: torch.Tensor, tensor_class: type) -> list[Any]:
+    """Return the rows of a tensor as the class a dataset uses, such as MONAI's MetaTensor."""
+    rows = tensor.unbind()
+    return list(rows) if tensor_class is torch.Tensor else [tensor_class(row) for row in rows]

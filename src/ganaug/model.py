@@ -59,8 +59,9 @@ class ImageModel:
         self.dropped = dict.fromkeys(self.class_names, 0)
 
     @property
-    def channels(self) -> int:
-        return self.generators[0].spec.channels
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the images handed out."""
+        return self.generators[0].spec.channels, self.output.height, self.output.width
 
     def draw(self, class_: int, n: int, *, seed: int) -> NDArray[Any]:
         """Draw n images of a class: (n, C, H, W), the same for the same seed.
@@ -68,8 +69,7 @@ class ImageModel:
         Warns and returns fewer when more than three draws in four are copies.
         """
         batches = list(self.draw_batches(class_, n, seed=seed))
-        empty = (0, self.channels, self.output.height, self.output.width)
-        return np.concatenate([np.empty(empty, dtype=self.output.dtype), *batches])
+        return np.concatenate([np.empty((0, *self.shape), dtype=self.output.dtype), *batches])
 
     def draw_batches(self, class_: int, n: int, *, seed: int) -> Iterator[NDArray[Any]]:
         """Draw as `draw` does, a batch at a time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,18 +34,18 @@ class Outlet:
     float_range: tuple[float, float]
     image_transform: Callable[[Any], Any] | None
 
-    def image(self, pixels: NDArray[Any], form: ItemFormat) -> Any:
-        """Return pixels (C, H, W) as an image of `form`, or as `image_transform` makes them."""
+    def images(self, pixels: NDArray[Any], form: ItemFormat) -> list[Any]:
+        """Return pixels (N, C, H, W) as images of `form`, or as `image_transform` makes them."""
         if self.image_transform is not None:
-            return self.image_transform(self.form.image(pixels))
-        return form.image(self._convert(pixels[None], form.pixel_dtype)[0])
+            return [self.image_transform(image) for image in self.form.images(pixels)]
+        return form.images(self._convert(pixels, form.pixel_dtype))
 
     def replace(self, images: Any, rows: NDArray[np.int64], pixels: NDArray[Any]) -> Any:
         """Return a copy of a batch, (N, C, H, W), whose `rows` are `pixels` (n, C, H, W)."""
         batch = images if isinstance(images, Tensor) else np.asarray(images)
         fresh: Any
         if self.image_transform is not None:
-            fresh = [self.image_transform(self.form.image(image)) for image in pixels]
+            fresh = [self.image_transform(image) for image in self.form.images(pixels)]
             fresh = torch.stack([torch.as_tensor(np.asarray(image)) for image in fresh])
         else:
             fresh = torch.from_numpy(self._convert(pixels, self._checked_dtype(batch)))
@@ -80,13 +80,10 @@ class Outlet:
         return np.dtype(np.float32)
 
     def _convert(self, pixels: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-        wanted = DTYPE_RANGES.get(dtype, self.pixel_range)
-        if dtype.kind == "f":
-            wanted = self.float_range
-        if (pixels.dtype, self.pixel_range) == (dtype, wanted):
+        is_float = dtype.kind == "f"
+        if pixels.dtype == dtype and (not is_float or self.pixel_range == self.float_range):
             return pixels
-        if pixels.dtype == dtype and dtype.kind != "f":
-            return pixels  # integers with a stated range keep it
+        wanted = self.float_range if is_float else DTYPE_RANGES.get(dtype, self.pixel_range)
         return from_signed(to_signed(pixels, self.pixel_range), dtype=dtype, value_range=wanted)
 
 
@@ -102,16 +99,24 @@ class ExtendedDataset(Dataset[Any]):
         self.dataset = dataset
         self.targets: list[int] = [*labels.tolist(), *pool.labels.tolist()]
         self.is_synthetic = np.arange(len(self.targets)) >= len(dataset)
+        self._originals = len(dataset)
         self._pool = pool
         self._outlet = outlet
         self._form = form
+        form.items([], [])  # says now, not in a worker, when items cannot be made
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def __getitem__(self, index: int) -> Any:
-        row = range(len(self))[index]
-        if row < len(self.dataset):
-            return self.dataset[row]
-        image = self._outlet.image(self._pool.image(row - len(self.dataset)), self._form)
-        return self._form.item(image, self.targets[row])
+        return self.__getitems__([range(len(self))[index]])[0]
+
+    def __getitems__(self, rows: Sequence[int]) -> list[Any]:
+        """Return the items of several rows at once, as PyTorch's DataLoader asks for them."""
+        synthetic = [row for row in rows if row >= self._originals]
+        if not synthetic:
+            return [self.dataset[row] for row in rows]
+        pixels = self._pool.rows(np.array(synthetic) - self._originals)
+        images = self._outlet.images(pixels, self._form)
+        made = iter(self._form.items(images, [self.targets[row] for row in synthetic]))
+        return [self.dataset[row] if row < self._originals else next(made) for row in rows]

@@ -73,13 +73,13 @@ class Pool:
     def __setstate__(self, state: dict[str, Any]) -> None:
         Pool.__init__(self, state["path"], state["counts"])
 
-    def take(self, label: int, rows: Any) -> NDArray[Any]:
-        """Return images of a class by their place within it: (C, H, W), or (n, C, H, W)."""
-        return np.asarray(self._open()[self._starts[label] + np.asarray(rows)])
+    def take(self, label: int, places: NDArray[np.int64]) -> NDArray[Any]:
+        """Return a copy of images of a class by their places within it, (n, C, H, W)."""
+        return self.rows(self._starts[label] + places)
 
-    def image(self, row: int) -> NDArray[Any]:
-        """Return the image of a row of the whole pool, (C, H, W)."""
-        return np.asarray(self._open()[row])
+    def rows(self, rows: Any) -> NDArray[Any]:
+        """Return a copy of rows of the whole pool, (n, C, H, W)."""
+        return np.asarray(self._open()[rows])
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -89,7 +89,8 @@ class Pool:
     def _open(self) -> NDArray[Any]:
         if self._pixels is None:
             try:
-                self._pixels = np.load(self.path, mmap_mode="r", allow_pickle=False)
+                # As a plain array, whose items are quicker to reach than a memmap's.
+                self._pixels = np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
             except OSError as error:
                 raise RunError(
                     f"The synthetic images in {self.path} are gone; they last as long as the "

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 import ganaug
-from ganaug.checkpoints import read_tensors, read_tree, write_tensors, write_tree
 from ganaug.cards import render_card
+from ganaug.checkpoints import read_tensors, read_tree, write_tensors, write_tree
 from ganaug.config import Config
 from ganaug.copies import CopyFilter
 from ganaug.errors import GanaugError, RunError
@@ -143,6 +143,8 @@ class Run:
         cls.check_free(path)
         run = cls(path, config)
         run.write_config()
+        for index in run.indices:
+            run.part_folder(index).mkdir(parents=True, exist_ok=True)
         return run
 
     @staticmethod
@@ -211,9 +213,8 @@ class Run:
                 progress = Progress(**json.loads(line))
             except (ValueError, TypeError):
                 break
-            if progress.step > until_step:
-                break
-            history.append(progress)
+            history.record(progress)
+        history = History(progress for progress in history if progress.step <= until_step)
         self.write_history(index, history)
         return history
 

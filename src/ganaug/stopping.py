@@ -32,6 +32,12 @@ class Progress:
 class History(list[Progress]):
     """The progress records of one training, oldest first."""
 
+    def record(self, progress: Progress) -> None:
+        """Append a record, in place of those that a rollback made void."""
+        while self and self[-1].step >= progress.step:
+            self.pop()
+        self.append(progress)
+
     def last_images(self, images: int) -> History:
         """Return the records of the last so many images, or none when there are fewer."""
         if not self or self[-1].images_seen < images:

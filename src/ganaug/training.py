@@ -147,6 +147,11 @@ class Training(Iterator[Progress]):
         return bool(self._fabric.is_global_zero)
 
     @property
+    def precision(self) -> str:
+        """What products are computed in, ``"32-true"`` or ``"bf16-mixed"``."""
+        return str(self._fabric._precision.precision)
+
+    @property
     def ema(self) -> Generator:
         """The generator with averaged weights, in eval mode; it goes on learning with the loop."""
         return self._ema.generator

@@ -12,7 +12,7 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, leaky_relu, pad
+from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 __all__ = ["Body", "Sizes", "default_networks", "keras_faces", "mammo_patches", "radford"]
 
@@ -83,22 +83,6 @@ class Down(nn.Module):
         return conv2d(x, w / 4, self.bias, stride=2, padding=1)
 
 
-class Residual(nn.Module):
-    """``x + convolution(leaky(x))``, the convolution small at first (Zhang et al. 2019, Fixup).
-
-    Not zero, which has no direction for spectral norm to keep.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
-        he(self.convolution, gain=0.1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = x + self.convolution(leaky_relu(x, SLOPE))
-        return y
-
-
 def he(layer: nn.Module, gain: float = math.sqrt(2 / (1 + SLOPE**2))) -> nn.Module:
     """Initialise weights (out, in, ...) to N(0, gain^2 / fan_in), biases to zero (He et al. 2015).
 
@@ -112,24 +96,29 @@ def he(layer: nn.Module, gain: float = math.sqrt(2 / (1 + SLOPE**2))) -> nn.Modu
 
 
 def default_networks(sizes: Sizes) -> Body:
-    """Small residual networks without normalisation, after R3GAN (Huang et al. 2024)."""
-    ups = int(math.log2(sizes.side)) - 2
-    widths = [sizes.width * min(2**k, 4) for k in range(ups)]
-    widths = [*widths, widths[-1]]  # at side, side / 2, ..., 4 pixels
+    """Small networks without normalisation, whose weights start at He's scale.
+
+    There are `width` channels at 32 pixels a side, half as many at twice the side and up to four
+    times as many at 4 pixels, so that each doubling of the side adds about equal work.
+    """
+    sides = [4 * 2**step for step in range(int(math.log2(sizes.side)) - 1)]
+    widths = [max(8, int(sizes.width * min(32 / side, 4))) for side in sides]
     up: list[nn.Module] = [
-        he(nn.Linear(sizes.inputs, widths[-1] * 16)),
-        nn.Unflatten(1, (widths[-1], 4, 4)),
+        he(nn.Linear(sizes.inputs, widths[0] * 16)),
+        nn.Unflatten(1, (widths[0], 4, 4)),
+        nn.LeakyReLU(SLOPE, inplace=True),
     ]
-    for wide, narrow in zip(widths[::-1], widths[-2::-1], strict=False):
-        up += [nn.LeakyReLU(SLOPE), Up(wide, narrow), Residual(narrow)]
-    up += [
-        nn.LeakyReLU(SLOPE),
-        he(nn.Conv2d(widths[0], sizes.channels, 3, padding=1), gain=0.5),
+    for wide, narrow in pairwise(widths):
+        up += [Up(wide, narrow), nn.LeakyReLU(SLOPE, inplace=True)]
+    up += [he(nn.Conv2d(widths[-1], sizes.channels, 3, padding=1), gain=0.5)]
+    widths.reverse()
+    down: list[nn.Module] = [
+        he(nn.Conv2d(sizes.channels, widths[1], 4, 2, 1)),
+        nn.LeakyReLU(SLOPE, inplace=True),
     ]
-    down: list[nn.Module] = [he(nn.Conv2d(sizes.channels, widths[0], 3, padding=1), gain=1.0)]
-    for narrow, wide in pairwise(widths):
-        down += [nn.LeakyReLU(SLOPE), Down(narrow, wide), Residual(wide)]
-    down += [nn.LeakyReLU(SLOPE), he(nn.Conv2d(widths[-1], widths[-1], 4)), nn.LeakyReLU(SLOPE)]
+    for narrow, wide in pairwise(widths[1:]):
+        down += [Down(narrow, wide), nn.LeakyReLU(SLOPE, inplace=True)]
+    down += [he(nn.Conv2d(widths[-1], widths[-1], 4)), nn.LeakyReLU(SLOPE, inplace=True)]
     head = he(nn.Conv2d(widths[-1], 1, 1), gain=1.0)
     return Body(nn.Sequential(*up), nn.Sequential(*down), head, widths[-1])
 

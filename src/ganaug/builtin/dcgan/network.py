@@ -161,22 +161,41 @@ class DCGAN(Generator):
         with torch.no_grad():
             fakes = self._make(batch, rng)
             reals = self.augment(batch.images, self.augment.draw(batch, rng))
-        real = self.discriminator(reals, batch.labels)
-        fake = self.discriminator(fakes, batch.labels)
-        terms: dict[str, Tensor] = {}
+        real, fake = self._judge(reals, fakes, batch.labels)
         if config.loss == "bce":
             adversarial = losses.bce_discriminator(real, fake, real_label=self.real_label)
         elif config.loss == "hinge":
             adversarial = losses.hinge_discriminator(real, fake)
         else:
             adversarial = losses.relativistic_discriminator(real, fake)
-        terms["adversarial"] = adversarial
-        for name, gamma, images in (("r1", config.r1_gamma, reals), ("r2", config.r2_gamma, fakes)):
-            if gamma > 0:
-                terms[name] = (gamma / 2) * losses.zero_centered_gradient_penalty(
-                    lambda x: self.discriminator(x, batch.labels), images
-                )
+        terms = {"adversarial": adversarial, **self._penalties(batch, reals, fakes, rng)}
         return Loss(terms, _logs(real.detach(), fake.detach(), config.loss == "relativistic"))
+
+    def _judge(self, reals: Tensor, fakes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of both: apart where batch norm would mix them, else in one go, faster."""
+        if self.config.preset in ("radford", "mammo-patches"):
+            return self.discriminator(reals, labels), self.discriminator(fakes, labels)
+        together = torch.cat([reals, fakes.to(reals.dtype)])
+        real, fake = self.discriminator(together, labels.repeat(2)).chunk(2)
+        return real, fake
+
+    def _penalties(
+        self, batch: Batch, reals: Tensor, fakes: Tensor, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """R1 and R2, on one step in `penalty_every` and as many times as strong."""
+        every = self.config.penalty_every
+        wanted = {"r1": (self.config.r1_gamma, reals), "r2": (self.config.r2_gamma, fakes)}
+        wanted = {name: each for name, each in wanted.items() if each[0] > 0}
+        if not wanted or torch.rand((), generator=rng) * every >= 1:
+            return {}
+
+        def critic(images: Tensor) -> Tensor:
+            return self.discriminator(images, batch.labels)
+
+        return {
+            name: every * gamma / 2 * losses.zero_centered_gradient_penalty(critic, images)
+            for name, (gamma, images) in wanted.items()
+        }
 
     def _generator_loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         fake = self.discriminator(self._make(batch, rng), batch.labels)

@@ -1,0 +1,194 @@
+"""``ganaug augment``: a run's training images and synthetic ones, as a balanced folder."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ganaug.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ganaug.model import ImageModel
+    from ganaug.spec import LabelledImages
+
+__all__ = ["Plan", "export_balanced", "parse_strategy", "plan_counts", "print_counts", "register"]
+
+_EPILOG = """[bold]Examples[/bold]
+
+  ganaug augment photos/ --run runs/photos --out balanced/
+
+  ganaug augment photos/ --run runs/photos --out more/ --sampling-strategy '{"rare": 600}'"""
+
+_COLUMNS = ("file", "label", "group", "split", "is_synthetic", "source")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    app.command(epilog=_EPILOG)(augment)
+
+
+def augment(
+    data: Annotated[
+        str, typer.Argument(metavar="DATA", help="The images that the run was fitted on.")
+    ],
+    run: Annotated[Path, typer.Option(metavar="RUN", help="A finished run directory.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
+    sampling_strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="S",
+            help="imbalanced-learn's: auto, minority, not minority, all, a ratio for two classes, "
+            "or final counts, '{\"rare\": 600}'. Unless given, every trained class grows to the "
+            "largest one.",
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="S", min=0, help="The same seed draws the same images.")
+    ] = 0,
+) -> None:
+    """Write a run's training images and new ones beside them, by class, with manifest.csv.
+
+    Held-out images are left out, for scoring what you train on the folder.
+    """
+    from ganaug.cli.console import output, status
+    from ganaug.cli.rows import recorded_rows, training_rows
+    from ganaug.files import check_absent, new_folder
+    from ganaug.registry import Registry
+    from ganaug.runs import Run
+    from ganaug.sources import open_images
+
+    check_absent(out)
+    strategy = None if sampling_strategy is None else parse_strategy(sampling_strategy)
+    opened, registry = Run.open(run), Registry.load()
+    with status("Reading images"):
+        images = open_images(data, registry)
+        training = training_rows(images, recorded_rows(opened, images))
+    plan = plan_counts(training, strategy, opened.config.class_names)
+    model = opened.read_model(registry)
+    with new_folder(out) as folder:
+        added = export_balanced(training, model, plan.to_add, folder, seed=seed, source=str(run))
+    print_counts(training.counts, added)
+    if plan.left:
+        output().print(
+            f"Left as they are, since the run was not trained on them: {', '.join(plan.left)}.",
+            soft_wrap=True,
+        )
+    output().print(
+        f"{len(training) + sum(added.values()):,} images in {out}; manifest.csv says what each is.",
+        soft_wrap=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """to_add: images by class name. left: classes that should grow but were not trained."""
+
+    to_add: Mapping[str, int]
+    left: tuple[str, ...]
+
+
+def parse_strategy(text: str) -> Any:
+    """Return a strategy as `SyntheticAugmenter` takes it: a word, a float, or final counts.
+
+    Raises ConfigError for a dict that cannot be read.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    if not text.lstrip().startswith("{"):
+        return text
+    try:
+        counts = ast.literal_eval(text)  # JSON objects of numbers are Python's dicts
+    except (ValueError, SyntaxError) as error:
+        raise ConfigError(
+            f"--sampling-strategy cannot be read as final counts; expected text such as "
+            f"'{{\"rare\": 600}}', got {text!r}."
+        ) from error
+    if not isinstance(counts, dict):
+        raise ConfigError(f"--sampling-strategy: expected {{CLASS: COUNT}}; got {text!r}.")
+    return {str(name): count for name, count in counts.items()}
+
+
+def plan_counts(images: LabelledImages, strategy: Any, trained: tuple[str, ...]) -> Plan:
+    """Return how many images to add to which class.
+
+    strategy: None for "auto" on the trained classes alone, leaving the others as they are.
+    Raises ConfigError for a strategy that cannot be followed, or that grows a class that the
+    run was not trained on.
+    """
+    from ganaug.strategy import counts_to_add
+
+    counts = counts_to_add(
+        "auto" if strategy is None else strategy, images.labels, images.class_names
+    )
+    wanted = {images.class_names[index]: n for index, n in counts.items() if n}
+    left = tuple(name for name in wanted if name not in trained)
+    if left and strategy is not None:
+        raise ConfigError(
+            f"The run was not trained on {', '.join(left)}, which --sampling-strategy grows; the "
+            f"trained classes are {', '.join(trained)}. Give final counts of these, or fit a run "
+            "on more classes."
+        )
+    return Plan({name: n for name, n in wanted.items() if name in trained}, left)
+
+
+def export_balanced(
+    images: LabelledImages,
+    model: ImageModel,
+    to_add: Mapping[str, int],
+    folder: Path,
+    *,
+    seed: int,
+    source: str,
+) -> dict[str, int]:
+    """Write training images at their original size and synthetic ones, by class; and a manifest.
+
+    images: not loaded, so that they have the size they came in. source: what the manifest calls
+    the run. Returns how many synthetic images there are by class; fewer where the generator
+    gives copies of its training images, after a warning.
+    """
+    from ganaug.cli.exports import ClassFolders, class_seed, write_manifest
+    from ganaug.cli.progress import counting
+
+    folders = ClassFolders(folder, images.class_names)
+    groups = images.groups or ("",) * len(images)
+    lines: list[tuple[str, ...]] = []
+    added = {}
+    with counting("Writing", len(images) + sum(to_add.values())) as count:
+        for row, (id_, label, group) in enumerate(
+            zip(images.ids, images.labels, groups, strict=True)
+        ):
+            name, stem = images.class_names[label], PurePosixPath(id_).stem
+            file = folders.write(name, stem, images.pixels[row], images.value_range)
+            lines.append((file, name, group, "training", "false", id_))
+            count()
+        for name, n in to_add.items():
+            index, number = model.class_names.index(name), 0
+            for batch in model.draw_batches(index, n, seed=class_seed(seed, index)):
+                for pixels in batch:
+                    stem = f"synthetic-{number:05}"
+                    file = folders.write(name, stem, pixels, model.output.value_range)
+                    lines.append((file, name, "", "training", "true", f"{source}#{number}"))
+                    number += 1
+                    count()
+            added[name] = number
+    write_manifest(folder / "manifest.csv", _COLUMNS, lines)
+    return added
+
+
+def print_counts(before: Mapping[str, int], added: Mapping[str, int]) -> None:
+    """Print a table of training images a class, before and after."""
+    from ganaug.cli.console import make_table, output
+
+    right = ["real", "synthetic", "together"]
+    table = make_table("class", *right, right=right)
+    for name, count in before.items():
+        new = added.get(name, 0)
+        table.add_row(name, f"{count:,}", f"{new:,}" if new else "", f"{count + new:,}")
+    output().print(table)

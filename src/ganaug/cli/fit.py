@@ -1,0 +1,202 @@
+"""``ganaug fit``: its options. What it does is in `ganaug.cli.session`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ganaug.cli.requests import FitRequest
+
+__all__ = ["register"]
+
+_EPILOG = """[bold]Examples[/bold]
+
+  ganaug fit photos/ --out runs/photos --class rare --minutes 10
+
+  ganaug fit scans/labels.csv --out runs/scans --size 64 --set loss=hinge
+
+  ganaug fit photos/ --out runs/photos --resume --minutes 20"""
+
+_MODEL, _LENGTH, _ROWS, _COMPUTING = "Model", "How long", "Images", "Computing"
+
+
+class _Conditioning(StrEnum):
+    CONDITIONAL = "conditional"
+    PER_CLASS = "per-class"
+
+
+class _Select(StrEnum):
+    LAST = "last"
+    AVERAGE = "average"
+    BEST = "best"
+
+
+class _Precision(StrEnum):
+    AUTO = "auto"
+    FULL = "32-true"
+    BF16 = "bf16-mixed"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to an app."""
+    app.command(epilog=_EPILOG)(fit)
+
+
+def fit(
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Images, as \\[PLUGIN:]LOCATION: a folder of class folders, a labels.csv, "
+            "an .npz, or digits.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="RUN", help="The run directory to write.")],
+    generator: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Generator plugin.", rich_help_panel=_MODEL)
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="FIELD=VALUE",
+            help="A field of the generator; ganaug plugins show NAME lists them. Repeatable.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=4,
+            max=4096,
+            help="Pixels a side to train at; the images' own size unless given.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    conditioning: Annotated[
+        _Conditioning | None,
+        typer.Option(
+            help="One generator that is told the class, or one for each class.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    select: Annotated[
+        _Select | None,
+        typer.Option(help="Which weights to hand out.", rich_help_panel=_MODEL),
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Training images to see, repeats counted; 100,000 unless --minutes is given. "
+            "For each class, when there is a generator for each.",
+            rich_help_panel=_LENGTH,
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            metavar="M", help="Minutes of training, over all classes.", rich_help_panel=_LENGTH
+        ),
+    ] = None,
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="POLICY",
+            help="Stop early: NAME or NAME:FIELD=VALUE,... such as divergence. Repeatable.",
+            rich_help_panel=_LENGTH,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Go on with the run; --images, --minutes and --stop may be new.",
+            rich_help_panel=_LENGTH,
+        ),
+    ] = False,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Train on this class only. Repeatable.",
+            rich_help_panel=_ROWS,
+        ),
+    ] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="F",
+            help="Fraction of the images to hold out, by class and with groups whole; 0.2 unless "
+            "given.",
+            rich_help_panel=_ROWS,
+        ),
+    ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A CSV file of columns id and split, instead of --holdout.",
+            rich_help_panel=_ROWS,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            metavar="S", min=0, help="Seed of everything; 0 unless given.", rich_help_panel=_ROWS
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Images a step; the generator's own choice unless given.",
+            rich_help_panel=_COMPUTING,
+        ),
+    ] = None,
+    precision: Annotated[
+        _Precision | None,
+        typer.Option(help="bf16 where it is fast, unless given.", rich_help_panel=_COMPUTING),
+    ] = None,
+    device: Annotated[
+        str,
+        typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=_COMPUTING),
+    ] = "auto",
+) -> None:
+    """Train a generator on labelled images and write a run directory.
+
+    A fifth of the images is held out for final scores, unless told otherwise.
+
+    Ctrl-C saves; --resume goes on where it stopped.
+    """
+    request = FitRequest(
+        data=data,
+        out=out,
+        generator=generator,
+        settings=tuple(settings or ()),
+        size=size,
+        conditioning=conditioning and conditioning.value,
+        select=select and select.value,
+        total_images=images,
+        minutes=minutes,
+        stop=None if stop is None else tuple(stop),
+        classes=tuple(classes or ()),
+        holdout=holdout,
+        split=split,
+        random_state=seed,
+        batch_size=batch_size,
+        precision=precision and precision.value,
+        device=device,
+    )
+    from ganaug.cli.session import fit_run, resume_run
+
+    code = resume_run(request) if resume else fit_run(request)
+    if code:
+        raise typer.Exit(code)

@@ -1,0 +1,385 @@
+"""A fitting on the command line: check, train with checkpoints, finish, or go on later."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ganaug.cli.console import command, facts, make_table, output, status
+from ganaug.cli.console import stderr as stderr_console
+from ganaug.cli.interrupts import Interrupts
+from ganaug.cli.progress import Budget, Report, duration, open_report
+from ganaug.cli.requests import FitRequest, extended_recipe, make_recipe
+from ganaug.cli.rows import cut_rows, recorded_rows, training_rows, training_set
+from ganaug.errors import ConfigError, RunError, TrainingFailedError
+from ganaug.fitting import (
+    DEFAULT_TOTAL_IMAGES,
+    Part,
+    Recipe,
+    fit_part,
+    make_model,
+    plan_parts,
+    policies_of,
+    start_training,
+)
+from ganaug.registry import Registry
+from ganaug.runs import Run, describe_run
+from ganaug.sources import open_images
+from ganaug.splits import write_splits
+from ganaug.stopping import History, first_reason
+
+if TYPE_CHECKING:
+    from ganaug.model import ImageModel
+    from ganaug.spec import LabelledImages
+    from ganaug.stopping import Progress, StoppingPolicy
+    from ganaug.training import Training
+
+__all__ = ["Session", "fit_run", "resume_run"]
+
+_INTERRUPTED = 3
+_SECONDS_BETWEEN_CHECKPOINTS = 60.0
+_SHOWN_A_CLASS = 16
+_CLASSES_LISTED = 20
+
+
+def fit_run(request: FitRequest) -> int:
+    """Fit a new run; return the exit code.
+
+    Everything that the user gave is checked before anything is written. Raises GanaugError.
+    """
+    _check_single_process()
+    Run.check_free(request.out)
+    registry = Registry.load()
+    recipe = make_recipe(request, registry)
+    with status("Reading images"):
+        images = open_images(request.data, registry)
+        splits = cut_rows(
+            images,
+            holdout=request.holdout,
+            split=request.split,
+            random_state=recipe.random_state,
+        )
+        chosen = training_set(images, splits, request.classes, recipe.size)
+    parts = _plan(chosen, recipe, registry)
+    config = describe_run(
+        training_rows(images, splits), parts, recipe, registry, source=request.data
+    )
+    session = Session(Run(request.out, config), chosen, parts, registry, request.device)
+    _print_header(session, images, splits)
+    Run.create(request.out, config)
+    write_splits(request.out / "splits.csv", images, splits)
+    return session.complete()
+
+
+def resume_run(request: FitRequest) -> int:
+    """Go on with a run, on the same images; return the exit code. Raises GanaugError."""
+    _check_single_process()
+    run = Run.open(request.out)
+    registry = Registry.load()
+    recipe = extended_recipe(request, run.config, registry)
+    with status("Reading images"):
+        images = open_images(request.data, registry)
+        splits = recorded_rows(run, images)
+        if request.split is not None or request.holdout is not None:
+            _check_splits(request, images, splits, recipe)
+        chosen = training_set(images, splits, run.config.class_names, recipe.size)
+    parts = _plan(chosen, recipe, registry)
+    source = run.config.source
+    config = describe_run(training_rows(images, splits), parts, recipe, registry, source=source)
+    if config.fingerprint != run.config.fingerprint:
+        raise RunError(
+            f"These are not the images that {run.path} was fitted on, which were {source}: names "
+            "and labels are the same, pixels differ. Give the images as they were, or fit a new "
+            "run."
+        )
+    session = Session(Run(request.out, config), chosen, parts, registry, request.device)
+    session.restore()
+    if session.nothing_to_do():
+        output().print(
+            f"{run.path} is finished: {session.reasons()}. To train on, give more --images or "
+            "--minutes.",
+            soft_wrap=True,
+        )
+        return 0
+    run.unseal()
+    session.run.write_config()
+    _print_header(session, images, splits)
+    return session.complete()
+
+
+@dataclass(slots=True)
+class _PartState:
+    """A part, its training and what was recorded of it."""
+
+    part: Part
+    training: Training
+    history: History
+    steps: int = 0  # trained by this command
+
+
+class Session:
+    """The trainings of a run, and what is written of them.
+
+    images: the training rows of the run's classes, loaded. Raises ConfigError for a device or
+    precision that this machine lacks.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        images: LabelledImages,
+        parts: Sequence[Part],
+        registry: Registry,
+        device: str = "auto",
+    ) -> None:
+        self.run = run
+        self.images = images
+        self.recipe: Recipe = run.config.recipe
+        self.policies: list[StoppingPolicy] = policies_of(self.recipe, registry, len(parts))
+        self.states = [
+            _PartState(part, start_training(part, self.recipe, device=device), History())
+            for part in parts
+        ]
+        self._saved_at = time.monotonic()
+
+    def restore(self) -> None:
+        """Go back to the last checkpoints. Raises RunError when they are damaged."""
+        for state in self.states:
+            saved = self.run.read_checkpoint(state.part.index)
+            if saved is not None:
+                state.training.load_state_dict(saved)
+            step = state.training.step
+            state.history = self.run.read_history(state.part.index, until_step=step)
+
+    def nothing_to_do(self) -> bool:
+        """Say whether every part has reached its end and the run is complete."""
+        complete = (self.run.path / "manifest.json").exists()
+        return complete and all(self._reason(state) is not None for state in self.states)
+
+    def reasons(self) -> str:
+        """Return why each part ended, as a clause."""
+        found = [self._reason(state) or "stopped early" for state in self.states]
+        if len(set(found)) == 1:
+            return found[0]
+        return "; ".join(
+            f"{state.part.name}: {reason}" for state, reason in zip(self.states, found, strict=True)
+        )
+
+    def complete(self) -> int:
+        """Train to the end and write everything; return the exit code.
+
+        Ctrl-C, and losses that stay non-finite, save a checkpoint and say how to go on.
+        """
+        try:
+            self._train()
+            with status("Drawing samples"):
+                self._finish()
+        except KeyboardInterrupt:
+            self._explain(f"Interrupted at {self._images_seen():,} images; saved in")
+            return _INTERRUPTED
+        except TrainingFailedError as error:
+            self._save_all()
+            self._explain(f"{error} Saved in")
+            return _INTERRUPTED
+        self._print_result()
+        return 0
+
+    def _train(self) -> None:
+        with open_report() as report, Interrupts() as interrupts:
+            for number, state in enumerate(self.states, start=1):
+                of = f" {number}/{len(self.states)}" if len(self.states) > 1 else ""
+                report.start(f"{state.part.name}{of}", self._budget())
+                self._train_part(state, report, interrupts)
+
+    def _train_part(self, state: _PartState, report: Report, interrupts: Interrupts) -> None:
+        if reason := self._reason(state):
+            report.end(reason)
+            return
+
+        def on_step(progress: Progress) -> None:
+            state.steps += 1
+            self.run.append_history(state.part.index, progress)
+            report.update(progress)
+            if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_CHECKPOINTS:
+                self._save(state)
+                report.saved()
+            interrupts.check()
+
+        try:
+            reason = fit_part(state.training, self.policies, history=state.history, on_step=on_step)
+        finally:
+            if state.steps:
+                self._save(state)
+        report.end(reason)
+        interrupts.check()
+
+    def _finish(self) -> None:
+        """Write the model, sample sheet, card and manifest."""
+        trainings = [state.training for state in self.states]
+        parts = [state.part for state in self.states]
+        model = make_model(self.images, parts, trainings, self.recipe)
+        self.run.write_model(model)
+        self._write_samples(model)
+        self.run.write_card(model)
+        self.run.seal()
+
+    def _write_samples(self, model: ImageModel) -> None:
+        """Write a sheet of synthetic images, a row a class; no pixel of a real one."""
+        from ganaug.cli.exports import class_seed, write_picture
+        from ganaug.grids import draw_grid
+
+        rows = [
+            (name, model.draw(index, _SHOWN_A_CLASS, seed=class_seed(0, index)))
+            for index, name in enumerate(model.class_names)
+        ]
+        write_picture(
+            self.run.path / "samples" / "grid.png", draw_grid(rows, model.output.value_range)
+        )
+
+    def _reason(self, state: _PartState) -> str | None:
+        """Return why a part is at its end, or None."""
+        if reason := first_reason(self.policies, state.history):
+            return reason
+        if state.training.images_seen >= state.training.total_images:
+            return f"{state.training.images_seen:,} images were seen"
+        return None
+
+    def _budget(self) -> Budget:
+        recipe, minutes = self.recipe, self.recipe.minutes
+        images = recipe.total_images or (None if minutes else DEFAULT_TOTAL_IMAGES)
+        return Budget(images, minutes * 60 / len(self.states) if minutes else None)
+
+    def _save(self, state: _PartState) -> None:
+        self.run.write_checkpoint(state.part.index, state.training.state_dict())
+        self._saved_at = time.monotonic()
+
+    def _save_all(self) -> None:
+        for state in self.states:
+            if state.steps:
+                self._save(state)
+
+    def _images_seen(self) -> int:
+        return sum(state.training.images_seen for state in self.states)
+
+    def _resume_command(self) -> str:
+        return command("ganaug", "fit", self.run.config.source, "--out", self.run.path, "--resume")
+
+    def _explain(self, what: str) -> None:
+        stderr_console().print(
+            f"{what} {self.run.path}. Go on with:\n  {self._resume_command()}", soft_wrap=True
+        )
+
+    def _print_result(self) -> None:
+        path, names = self.run.path, self.run.config.class_names
+        seconds = sum(state.training.seconds for state in self.states)
+        classes = f"{len(names)} classes" if len(names) > 1 else f"class {names[0]}"
+        output().print(
+            f"\nDone: {path} draws {classes}; trained for {duration(seconds)}, ended since "
+            f"{self.reasons()}.\nLook at {path / 'samples' / 'grid.png'}. Next:\n"
+            f"  {command('ganaug', 'sample', path, '--out', f'{path}-samples', '-n', 64)}\n"
+            f"  {self._augment_command()}",
+            soft_wrap=True,
+        )
+
+    def _augment_command(self) -> str:
+        path = self.run.path
+        return command(
+            *("ganaug", "augment", self.run.config.source),
+            *("--run", path, "--out", f"{path}-balanced"),
+        )
+
+
+def _plan(images: LabelledImages, recipe: Recipe, registry: Registry) -> list[Part]:
+    """Build what will be trained; refuse a batch size that the generator would not use."""
+    parts = plan_parts(images, recipe, registry)
+    own = parts[0].generator.batch_size(0)
+    default = Recipe.model_fields["batch_size"].default
+    if own is not None and recipe.batch_size not in (own, default):
+        raise ConfigError(
+            f"Generator {recipe.generator!r} chooses its batch size itself, {own} at first; "
+            "leave --batch-size out."
+        )
+    return parts
+
+
+def _check_splits(
+    request: FitRequest, images: LabelledImages, splits: tuple[str, ...], recipe: Recipe
+) -> None:
+    again = cut_rows(
+        images, holdout=request.holdout, split=request.split, random_state=recipe.random_state
+    )
+    if again != splits:
+        option = "--holdout" if request.split is None else "--split"
+        raise ConfigError(
+            f"{option} would change which rows are held out, and the run has trained on the "
+            "others. Leave it out, or fit a new run."
+        )
+
+
+def _check_single_process() -> None:
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "ganaug fit runs as one process; under torchrun, train with ganaug.train in a script."
+        )
+
+
+def _print_header(session: Session, images: LabelledImages, splits: Sequence[str]) -> None:
+    """Say what is about to be trained, on what, with what."""
+    console, config, recipe = output(), session.run.config, session.recipe
+    training = session.states[0].training
+    console.print(
+        facts(
+            [
+                (
+                    "Images",
+                    f"{config.source}: {len(images):,} in {len(images.class_names)} classes",
+                ),
+                ("Generator", _generator_text(session)),
+                ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
+                ("Device", f"{training.device}, {training.precision}"),
+                ("Budget", _budget_text(session)),
+                ("Run", f"{session.run.path}, seed {recipe.random_state}"),
+            ]
+        )
+    )
+    console.print(_rows_table(images, splits, config.class_names))
+
+
+def _generator_text(session: Session) -> str:
+    generator, parts = session.states[0].part.generator, len(session.states)
+    network = sum(p.numel() for p in generator.network.parameters())
+    everything = sum(p.numel() for p in generator.parameters())
+    each = f", one for each of {parts} classes" if parts > 1 else ""
+    return (
+        f"{session.recipe.generator}: {network:,} parameters; {everything:,} with what trains "
+        f"it{each}"
+    )
+
+
+def _budget_text(session: Session) -> str:
+    recipe, budget = session.recipe, session._budget()
+    texts = [f"{budget.images:,} images"] if budget.images else []
+    if recipe.minutes:
+        texts.append(f"{recipe.minutes:g} minutes")
+    each = " for each class" if len(session.states) > 1 and budget.images else ""
+    return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
+
+
+def _rows_table(images: LabelledImages, splits: Sequence[str], trained: Sequence[str]) -> object:
+    """Return a table of rows by class and split."""
+    names = [name for name in ("training", "validation", "holdout") if name in splits]
+    table = make_table("class", "images", *names, "trained", right=["images", *names])
+    counts = {
+        name: images.subset([row for row, split in enumerate(splits) if split == name]).counts
+        for name in names
+    }
+    listed = list(images.counts.items())
+    for class_, total in listed[:_CLASSES_LISTED]:
+        cells = (f"{counts[name][class_]:,}" for name in names)
+        table.add_row(class_, f"{total:,}", *cells, "yes" if class_ in trained else "")
+    if len(listed) > _CLASSES_LISTED:
+        table.add_row(f"and {len(listed) - _CLASSES_LISTED} more")
+    return table
