@@ -171,7 +171,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("data", nargs="?", default="digits:digits")
-    parser.add_argument("--size", type=int, default=None, help="side in pixels")
+    parser.add_argument("--size", type=int, default=32, help="side in pixels")
     parser.add_argument("--class", dest="classes", action="append", help="only these classes")
     parser.add_argument("--recipe", action="append", choices=RECIPES, help="only these recipes")
     parser.add_argument("--minutes", type=float, default=2.0, help="training time of a recipe")

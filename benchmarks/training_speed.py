@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import io
 import os
 import statistics
 import sys
 import tempfile
 import time
-import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,41 +71,37 @@ class TimedLoader:
         self.times.append(time.perf_counter())
 
 
-def import_torchgan() -> types.SimpleNamespace:
-    """Import torchgan 0.1.0 beside a current torchvision."""
+def shim_make_grid() -> None:
+    """Give torchvision's make_grid back the argument that torchgan 0.1.0 calls it with."""
     make_grid = torchvision.utils.make_grid
 
     def with_range(*args: object, range: object = None, **kwargs: object) -> torch.Tensor:  # noqa: A002
-        return make_grid(*args, value_range=range, **kwargs)  # the argument's name since 0.9
+        return make_grid(*args, value_range=range, **kwargs)  # its name since torchvision 0.9
 
     torchvision.utils.make_grid = with_range
-    os.environ["TENSORBOARD_LOGGING"] = "0"
-    try:
-        from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
-        from torchgan.models import DCGANDiscriminator, DCGANGenerator
-        from torchgan.trainer import Trainer
-    except ImportError:
-        sys.exit("This benchmark compares with torchgan: pip install torchgan==0.1.0")
-    return types.SimpleNamespace(**locals())
 
 
-def torchgan_rate(images: LabelledImages, steps: int, peer: types.SimpleNamespace) -> float:
+def torchgan_rate(images: LabelledImages, steps: int) -> float:
     """Return images a second."""
+    from torchgan.losses import MinimaxDiscriminatorLoss, MinimaxGeneratorLoss
+    from torchgan.models import DCGANDiscriminator, DCGANGenerator
+    from torchgan.trainer import Trainer
+
     adam = {"name": torch.optim.Adam, "args": {"lr": 2e-4, "betas": (0.5, 0.999)}}
     size = {"out_channels": 3, "step_channels": 64, "encoding_dims": 100, "out_size": SIZE}
     models = {
-        "generator": {"name": peer.DCGANGenerator, "args": size, "optimizer": adam},
+        "generator": {"name": DCGANGenerator, "args": size, "optimizer": adam},
         "discriminator": {
-            "name": peer.DCGANDiscriminator,
+            "name": DCGANDiscriminator,
             "args": {"in_channels": 3, "step_channels": 64, "in_size": SIZE},
             "optimizer": adam,
         },
     }
     loader = TimedLoader(images, WARM_UP + steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        trainer = peer.Trainer(
+        trainer = Trainer(
             models,
-            [peer.MinimaxGeneratorLoss(), peer.MinimaxDiscriminatorLoss()],
+            [MinimaxGeneratorLoss(), MinimaxDiscriminatorLoss()],
             device=torch.device("cpu"),
             sample_size=BATCH,
             epochs=1,
@@ -142,7 +138,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    peer = import_torchgan()
+    os.environ["TENSORBOARD_LOGGING"] = "0"
+    shim_make_grid()
+    if importlib.util.find_spec("torchgan") is None:
+        sys.exit("This benchmark compares with torchgan: pip install torchgan==0.1.0")
     rng = np.random.default_rng(0)
     images = LabelledImages(
         pixels=rng.integers(0, 256, (256, 3, SIZE, SIZE), dtype=np.uint8),
@@ -154,7 +153,7 @@ def main() -> None:
     print("pair  torchgan images/s  ganaug images/s  ratio")
     ratios, rates = [], []
     for pair in range(1, options.pairs + 1):
-        theirs = torchgan_rate(images, options.steps, peer)
+        theirs = torchgan_rate(images, options.steps)
         ours = ganaug_rate(images, options.steps)
         ratios.append(ours / theirs)
         rates.append(ours)

@@ -73,7 +73,7 @@ def test_fit_resample_speaks_of_the_labels_it_was_given(arrays):
     x, y = arrays
     names = np.array(["nv", "bkl", "df"])[y]
     augmenter = small(sampling_strategy={"df": 8})
-    x2, y2 = augmenter.fit_resample(x, names)
+    _, y2 = augmenter.fit_resample(x, names)
     assert augmenter.sampling_strategy_ == {"df": 3}
     assert y2[len(y) :].tolist() == ["df"] * 3
     with pytest.raises(ConfigError, match="names 'dff'; the labels in y are 'bkl', 'df', 'nv'"):
@@ -158,7 +158,10 @@ def test_extend_follows_a_dataset_of_another_kind_than_fit_saw(arrays, fitted):
 def test_pillow_items_come_back_as_pillow_images_at_their_own_size():
     x, y = imbalanced(channels=3)
     augmenter = small(sampling_strategy={2: 8}).fit(
-        [(Image.fromarray(np.moveaxis(image, 0, 2)), int(label)) for image, label in zip(x, y, strict=True)]
+        [
+            (Image.fromarray(np.moveaxis(image, 0, 2)), int(label))
+            for image, label in zip(x, y, strict=True)
+        ]
     )
     drawn = augmenter.sample(2, 3)
     assert [(picture.mode, picture.size) for picture in drawn] == [("RGB", (8, 8))] * 3
@@ -261,8 +264,7 @@ class Collate:
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_data_loader_workers_draw_differently_and_repeatably(arrays, fitted, method):
-    x, y = arrays
-    rows = [(x[-1], 2)] * 16
+    rows = [(arrays[0][-1], 2)] * 16
     fitted._drawn_pool()
 
     def batches():
@@ -307,7 +309,8 @@ def test_save_and_load_draw_the_same(tmp_path, arrays, fitted):
     with pytest.raises(RunError, match="exists already"):
         fitted.save(tmp_path / "run")
     again.save(tmp_path / "copy")
-    assert (tmp_path / "copy" / "run.toml").read_text() == (tmp_path / "run" / "run.toml").read_text()
+    first, second = (tmp_path / name / "run.toml" for name in ("run", "copy"))
+    assert first.read_text() == second.read_text()
 
 
 def test_a_saved_run_holds_no_pixels(tmp_path, arrays, fitted):
@@ -368,7 +371,13 @@ def test_it_is_an_estimator_and_a_sampler_in_an_imbalanced_learn_pipeline(arrays
 
 
 def test_what_needs_fitting_says_so():
-    for use in (lambda a: a.sample("x", 1), lambda a: a.extend([]), lambda a: a([], []), lambda a: a.save("x")):
+    uses = (
+        lambda a: a.sample("x", 1),
+        lambda a: a.extend([]),
+        lambda a: a([], []),
+        lambda a: a.save("x"),
+    )
+    for use in uses:
         with pytest.raises(NotFittedError, match="call fit"):
             use(SyntheticAugmenter())
 
@@ -401,7 +410,7 @@ def test_classes_that_were_not_trained_or_do_not_exist(fitted):
 def test_wrong_parameters_are_one_clear_line_at_fit(arrays, parameters, message):
     x, y = arrays
     augmenter = SyntheticAugmenter(**{"total_images": 16, **parameters})
-    with pytest.raises(Exception, match=message) as caught:  # noqa: PT011
+    with pytest.raises(Exception, match=message) as caught:
         augmenter.fit([(image, int(label)) for image, label in zip(x, y, strict=True)])
     assert type(caught.value).__module__ == "ganaug.errors"
     assert "\n" not in str(caught.value)

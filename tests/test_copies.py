@@ -6,6 +6,7 @@ import pytest
 from ganaug.copies import CopyFilter
 
 RANGE = (0.0, 255.0)
+NOISE = np.random.default_rng(1)
 
 
 def pictures(n, *, seed, channels=1, size=32):
@@ -14,7 +15,8 @@ def pictures(n, *, seed, channels=1, size=32):
     y, x = np.mgrid[:size, :size] / size
     waves = np.zeros((n, channels, size, size))
     for _ in range(6):
-        fy, fx, phase = (rng.uniform(low, high, (n, 1, 1, 1)) for low, high in ((0.5, 4),) * 2 + ((0, 6),))
+        fy, fx = rng.uniform(0.5, 4, (2, n, 1, 1, 1))
+        phase = rng.uniform(0, 6, (n, 1, 1, 1))
         waves += rng.uniform(0.3, 1, (n, 1, 1, 1)) * np.sin(6.28 * (fy * y + fx * x) + phase)
     low, high = waves.min((1, 2, 3), keepdims=True), waves.max((1, 2, 3), keepdims=True)
     return ((waves - low) / (high - low) * 230 + 10).astype(np.uint8)
@@ -31,7 +33,7 @@ def training():
         lambda x: x,
         lambda x: x[..., ::-1],
         lambda x: (x * 1.05).clip(0, 255).astype(np.uint8),
-        lambda x: (x + np.random.default_rng(1).normal(0, 3, x.shape)).clip(0, 255).astype(np.uint8),
+        lambda x: (x + NOISE.normal(0, 3, x.shape)).clip(0, 255).astype(np.uint8),
     ],
     ids=["exact", "mirrored", "brightened", "noisy"],
 )

@@ -201,7 +201,8 @@ def test_torchvision_image_folder(tmp_path):
     images = labelled_images(dataset)
     assert images.counts == {"benign": 3, "malignant": 1}
     assert images.load().spec.shape == (3, 4, 5)
-    image, label = ItemFormat.of(dataset).items(ItemFormat.of(dataset).images(images.pixels[0][None]), [1])[0]
+    form = ItemFormat.of(dataset)
+    image, label = form.items(form.images(images.pixels[0][None]), [1])[0]
     assert (image.mode, image.size, label) == ("RGB", (5, 4), 1)
 
 

@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import TinyGAN, make_images
-from torch import nn
 
-import ganaug
-from ganaug import Loss, Phase, Registry, train
+from ganaug import Loss, Registry, train
 from ganaug.checkpoints import read_tree, write_tree
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError, TrainingFailedError
 
@@ -25,9 +23,7 @@ def tiny(images, seed=0, **kwargs):
 
 
 def run(generator, images, total, **kwargs):
-    training = train(
-        generator, images, total_images=total, batch_size=8, random_state=0, **kwargs
-    )
+    training = train(generator, images, total_images=total, batch_size=8, random_state=0, **kwargs)
     return training, list(training)
 
 
@@ -58,9 +54,7 @@ def test_same_seed_same_weights_and_another_seed_others(blobs):
     assert_same_weights(first.generator, second.generator)
     other = train(tiny(blobs), blobs, total_images=48, batch_size=8, random_state=1)
     list(other)
-    assert not torch.equal(
-        first.generator.network[1].weight, other.generator.network[1].weight
-    )
+    assert not torch.equal(first.generator.network[1].weight, other.generator.network[1].weight)
 
 
 def test_the_callers_rng_is_untouched(blobs, tiny_gan):

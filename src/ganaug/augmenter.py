@@ -6,9 +6,7 @@ import copy
 import logging
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +20,6 @@ from torch.utils.data import get_worker_info
 from ganaug.arrays import append, images_from_arrays, strategy_by_index
 from ganaug.datasets import labelled_images
 from ganaug.errors import ConfigError, NotFittedError, ShapeError
-from ganaug.files import new_folder
 from ganaug.fitting import (
     Recipe,
     fit_part,
@@ -37,25 +34,15 @@ from ganaug.model import ImageModel
 from ganaug.outlet import ExtendedDataset, Outlet
 from ganaug.pool import Pool
 from ganaug.registry import Registry
-from ganaug.runs import Run, RunConfig, describe_run
-from ganaug.saving import read_form, write_form
+from ganaug.runs import describe_run
+from ganaug.saving import Record, read_fitted, write_fitted
 from ganaug.spec import DTYPE_RANGES, LabelledImages, class_indices
-from ganaug.splits import write_splits
 from ganaug.stopping import History, StoppingPolicy
 from ganaug.strategy import SamplingStrategy, counts_to_add
 
 __all__ = ["SyntheticAugmenter"]
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What `save` writes beside the model: the run's config, its rows, histories by part."""
-
-    config: RunConfig
-    rows: LabelledImages
-    histories: tuple[History, ...]
 
 
 class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
@@ -186,7 +173,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         form: ItemFormat,
         labels: list[Any],
         to_add: dict[int, int],
-        record: _Record | Path | None,
+        record: Record | Path | None,
     ) -> None:
         """Keep what drawing needs: the form of images, labels by class index, images to add."""
         self._form, self._labels, self._to_add, self._record = form, labels, to_add, record
@@ -195,7 +182,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
 
     def _train(
         self, images: LabelledImages, grown: list[int], seed: int
-    ) -> tuple[ImageModel, _Record | None]:
+    ) -> tuple[ImageModel, Record | None]:
         registry = Registry.load()
         recipe = self._make_recipe(registry, seed)
         # A copy: fitting again starts from the generator as it was given.
@@ -215,7 +202,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         if built is not None:
             return model, None
         config = describe_run(images, parts, recipe, registry, source="python")
-        return model, _Record(config, _without_pixels(images), tuple(histories))
+        return model, Record(config, images.without_pixels(), tuple(histories))
 
     def _make_recipe(self, registry: Registry, seed: int) -> Recipe:
         settings: Mapping[str, Any] = {}
@@ -363,7 +350,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             raise NotFittedError("This SyntheticAugmenter is not fitted; call fit(dataset) first.")
 
     def _rng(self) -> np.random.Generator:
-        """This process's own generator; a DataLoader worker's follows from the worker's seed."""
+        """Return this process's own generator; a worker's follows from the worker's seed."""
         worker = get_worker_info()
         key = (os.getpid(), None if worker is None else worker.seed)
         if self._random is None or self._random[0] != key:
@@ -393,20 +380,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             )
         if self._record is None or self.model_ is None:
             raise ConfigError("Nothing was trained, as no class grows: there is nothing to save.")
-        record = self._record
-        if isinstance(record, Path):  # as it was loaded
-            with new_folder(path) as folder:
-                shutil.copytree(record, folder, dirs_exist_ok=True)
-            return
-        form = write_form(self._form, self._labels, self._to_add)
-        with new_folder(path) as folder:
-            run = Run.create(folder, record.config.model_copy(update={"form": form}))
-            write_splits(folder / "splits.csv", record.rows, ["training"] * len(record.rows))
-            for index, history in zip(run.indices, record.histories, strict=True):
-                run.write_history(index, history)
-            run.write_model(self.model_)
-            run.write_card(self.model_)
-            run.seal()
+        write_fitted(path, self._record, self.model_, self._form, self._labels, self._to_add)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -416,42 +390,27 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         `image_transform` and `ratio` are not kept; set them again. Raises RunError for a run
         that is missing, damaged or of a newer version.
         """
-        run = Run.open(path)
-        config, model = run.config, run.read_model(Registry.load())
+        fitted = read_fitted(path)
+        recipe, model = fitted.config.recipe, fitted.model
         value_range = model.output.value_range
         augmenter = cls(
-            config.recipe.generator,
-            config=config.recipe.settings,
-            size=config.recipe.size,
-            conditioning=config.recipe.conditioning,
-            total_images=config.recipe.total_images,
-            stop=config.recipe.stop,
-            select=config.recipe.select,
+            recipe.generator,
+            config=recipe.settings,
+            size=recipe.size,
+            conditioning=recipe.conditioning,
+            total_images=recipe.total_images,
+            stop=recipe.stop,
+            select=recipe.select,
             filter=None if model.copies is None else "copies",
             value_range=None if value_range in DTYPE_RANGES.values() else value_range,
-            precision=config.recipe.precision,
-            random_state=config.recipe.random_state,
+            precision=recipe.precision,
+            random_state=recipe.random_state,
         )
-        names = config.source_class_names
-        if config.form is not None:
-            form = read_form(config.form, value_range)
-            labels: list[Any] = list(config.form.labels)
-            to_add = {int(index): n for index, n in config.form.to_add.items()}
-        else:
-            example = torch.zeros(config.channels, 8, 8).numpy().astype(model.output.dtype)
-            form = ItemFormat.of([(torch.from_numpy(example), 0)], value_range)
-            labels = list(range(len(names)))
-            most = max(config.counts.values())
-            to_add = {
-                i: most - config.counts[names[i]] for i in class_indices(config.class_names, names)
-            }
-        augmenter.random_state_ = config.recipe.random_state
-        augmenter.class_names_ = names
-        augmenter.sampling_strategy_ = {labels[index]: n for index, n in to_add.items()}
+        augmenter.random_state_ = recipe.random_state
+        augmenter.class_names_ = fitted.config.source_class_names
+        augmenter.sampling_strategy_ = {
+            fitted.labels[index]: n for index, n in fitted.to_add.items()
+        }
         augmenter.model_ = model
-        augmenter._set_state(form, labels, to_add, run.path)
+        augmenter._set_state(fitted.form, fitted.labels, fitted.to_add, Path(path))
         return augmenter
-
-
-def _without_pixels(images: LabelledImages) -> LabelledImages:
-    return replace(images, pixels=np.broadcast_to(np.uint8(0), (len(images), 1, 1, 1)))

@@ -32,7 +32,8 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as stream:
             header = json.loads(stream.metadata()["ganaug"])
-            return {name: stream.get_tensor(name) for name in stream.keys()}, header
+            names = list(stream.keys())  # no mapping: it has no iterator
+            return {name: stream.get_tensor(name) for name in names}, header
     except FileNotFoundError as error:
         raise RunError(f"{path} is missing; the run is incomplete.") from error
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -44,10 +44,12 @@ class CopyFilter:
         return np.asarray(near.any(axis=1))
 
     def to_tensor(self) -> torch.Tensor:
+        """Return the hashes, uint8 (N, 16)."""
         return torch.from_numpy(self.hashes)
 
     @classmethod
     def from_tensor(cls, hashes: torch.Tensor) -> CopyFilter:
+        """Take the hashes that `to_tensor` returned."""
         return cls(hashes.numpy())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +17,18 @@ from ganaug.spec import LabelledImages
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-__all__ = ["RARE", "Scores", "compare", "imbalanced_digits", "verdict", "write_archive"]
+__all__ = ["RARE", "WAYS", "Scores", "compare", "imbalanced_digits", "verdict", "write_archive"]
 
 #: The digits that are made rare: the two that others are taken for most often.
 RARE = ("8", "9")
 
-_IMAGES_A_RARE_DIGIT = 20
-# scikit-learn keeps the order in which people wrote: the later rows are mostly other hands.
-_TRAINING_ROWS = 1_000
+#: What the rare classes' images are for a classifier: too few, repeated, or with new ones.
+WAYS = ("untreated", "oversampled", "synthetic")
+
+_SIDE = 16
+_IMAGES_A_DIGIT, _IMAGES_A_RARE_DIGIT = 100, 20
+# Training rows are taken from the first ones; the rows from here on are held out.
+_FIRST_HELD_OUT = 1_100
 
 _BATCH = 64
 _LEARNING_RATE = 2e-3
@@ -43,29 +47,23 @@ class Scores:
 
 
 def imbalanced_digits(digits: LabelledImages) -> LabelledImages:
-    """Return scikit-learn's digits with `RARE` cut to 20 training images each.
+    """Return digits with 100 training images each, and 20 of those in `RARE`.
 
-    The first 1,000 rows are training rows, the rest is held out as it is.
+    digits: scikit-learn's 1,797 of 8x8 pixels; they come back enlarged to 16x16, so that they
+    can be looked at. Training images come from the first 1,100 rows, the others are held out,
+    all of them: scikit-learn's examples split them by order too.
     """
-    rare = [digits.class_names.index(name) for name in RARE]
-    left = dict.fromkeys(rare, _IMAGES_A_RARE_DIGIT)
-    rows, splits = [], []
-    for row, label in enumerate(digits.labels.tolist()):
-        training = row < _TRAINING_ROWS
-        if training and label in left:
-            left[label] -= 1
-            if left[label] < 0:
-                continue
-        rows.append(row)
-        splits.append("training" if training else "holdout")
-    cut = digits.subset(rows)
-    return LabelledImages(
-        pixels=cut.pixels,
-        labels=cut.labels,
-        class_names=cut.class_names,
-        value_range=cut.value_range,
-        splits=tuple(splits),
+    wanted = [
+        _IMAGES_A_RARE_DIGIT if name in RARE else _IMAGES_A_DIGIT for name in digits.class_names
+    ]
+    first = digits.labels[:_FIRST_HELD_OUT]
+    training = np.sort(
+        np.concatenate([np.flatnonzero(first == label)[:n] for label, n in enumerate(wanted)])
     )
+    holdout = np.arange(_FIRST_HELD_OUT, len(digits))
+    splits = ("training",) * len(training) + ("holdout",) * len(holdout)
+    chosen = digits.subset(np.concatenate([training, holdout])).load(_SIDE)
+    return replace(chosen, splits=splits)
 
 
 def write_archive(path: Path, images: LabelledImages) -> None:
@@ -98,17 +96,15 @@ def compare(
     spec, in memory, with `RARE` among the classes. steps: of the optimizer, the same for every
     way; a seed draws the same first weights for each of them. on_classifier: called after each.
     """
-    sets = {
-        "untreated": lambda seed: training,
-        "oversampled": lambda seed: _oversampled(training, seed),
-        "synthetic": lambda seed: balanced,
-    }
     rare = [holdout.class_names.index(name) for name in RARE]
     scores = []
-    for name, images_of in sets.items():
+    for name in WAYS:
         recalls = []
         for seed in seeds:
-            recalls.append(_recalls(_train(images_of(seed), steps, seed), holdout))
+            images = balanced if name == "synthetic" else training
+            if name == "oversampled":
+                images = _oversampled(training, seed)
+            recalls.append(_recalls(_train(images, steps, seed), holdout))
             on_classifier()
         scores.append(
             Scores(
@@ -150,7 +146,7 @@ def _train(images: LabelledImages, steps: int, seed: int) -> nn.Module:
     """Train a convolutional network of two layers with Adam; rows are drawn evenly."""
     import torch
 
-    from ganaug.training import seeded
+    from ganaug.randomness import seeded
 
     rng = torch.Generator().manual_seed(seed)
     with seeded(seed):
@@ -173,11 +169,12 @@ def _network(images: LabelledImages) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(channels, 16, 3, padding=1),
         nn.ReLU(),
+        nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(32 * (height // 2) * (width // 2), len(images.class_names)),
+        nn.Linear(32 * (height // 4) * (width // 4), len(images.class_names)),
     )
 
 

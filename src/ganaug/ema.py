@@ -29,6 +29,7 @@ class EMA:
 
     @property
     def network(self) -> nn.Module:
+        """The averaged network."""
         return self.generator.network
 
     @torch.no_grad()
@@ -36,8 +37,8 @@ class EMA:
         """Move towards `network`, which just learned from `batch_size` images."""
         halflife = min(self._halflife_images, _RAMP * images_seen)
         weight = 1.0 - 0.5 ** (batch_size / halflife) if halflife > 0 else 1.0
-        averaged, live = list(self.network.parameters()), list(network.parameters())
+        averaged: list[torch.Tensor] = list(self.network.parameters())
         if averaged:
-            torch._foreach_lerp_(averaged, [p.detach() for p in live], weight)
+            torch._foreach_lerp_(averaged, [p.detach() for p in network.parameters()], weight)
         for old, new in zip(self.network.buffers(), network.buffers(), strict=True):
             old.copy_(new)

@@ -14,10 +14,11 @@ from ganaug.copies import CopyFilter
 from ganaug.errors import ConfigError, DataError, ShapeError
 from ganaug.generator import Generator
 from ganaug.model import ImageModel, Output
+from ganaug.randomness import seeded
 from ganaug.selection import Selection, check_selection, select
 from ganaug.spec import ImageSpec, LabelledImages
 from ganaug.stopping import History, Progress, StoppingPolicy, first_reason
-from ganaug.training import Training, seeded, train
+from ganaug.training import Training, train
 
 if TYPE_CHECKING:
     from ganaug.registry import Registry

@@ -16,7 +16,7 @@ from ganaug.copies import CopyFilter
 from ganaug.errors import PluginError
 from ganaug.generator import Generator
 from ganaug.pixels import from_signed, resize
-from ganaug.training import seeded
+from ganaug.randomness import seeded
 
 __all__ = ["ImageModel", "Output"]
 

@@ -180,6 +180,7 @@ class Run:
             raise RunError(f"{path / 'run.toml'} is damaged: {error}") from error
 
     def write_config(self) -> None:
+        """Write run.toml."""
         import tomli_w
 
         write_text(self.path / "run.toml", tomli_w.dumps(self.config.to_fields()))
@@ -194,6 +195,7 @@ class Run:
         return [None]
 
     def part_folder(self, index: int | None) -> Path:
+        """Return where a part's history, generator and checkpoint lie."""
         return self.path if index is None else self.path / "classes" / str(index)
 
     def append_history(self, index: int | None, progress: Progress) -> None:
@@ -225,6 +227,7 @@ class Run:
         write_text(path, "".join(f"{line}\n" for line in lines))
 
     def write_checkpoint(self, index: int | None, state: dict[str, Any]) -> None:
+        """Write the training state, whole or not at all."""
         write_tree(self.part_folder(index) / "checkpoint" / "state.safetensors", state)
 
     def read_checkpoint(self, index: int | None) -> dict[str, Any] | None:
@@ -251,6 +254,7 @@ class Run:
         write_text(self.path / "card.md", render_card(self.config, model))
 
     def write_generator(self, index: int | None, generator: Generator) -> None:
+        """Write the averaged network and how to build the generator around it."""
         header = {
             "format": FORMAT,
             "generator": self.config.recipe.generator,

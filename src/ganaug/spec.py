@@ -192,6 +192,11 @@ class LabelledImages:
         """Return the same images without their classes."""
         return replace(self, labels=np.zeros_like(self.labels), class_names=(name,))
 
+    def without_pixels(self) -> LabelledImages:
+        """Return the same rows with blank pixels, for keeping when the images are let go."""
+        blank = np.broadcast_to(np.uint8(0), (len(self), 1, 1, 1))
+        return replace(self, pixels=blank)
+
     def load(self, size: int | None = None) -> LabelledImages:
         """Decode every image once, into one array, resized to `size` x `size` pixels if given.
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import secrets
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -22,12 +20,14 @@ from ganaug.ema import EMA
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError, TrainingFailedError
 from ganaug.generator import Generator, Loss, Phase
 from ganaug.hardware import average, fuse, open_fabric, share_state
+from ganaug.interrupts import interrupt_at_the_end
 from ganaug.pixels import to_signed
+from ganaug.randomness import seeded
 from ganaug.sampling import BalancedSampler
 from ganaug.spec import Batch, LabelledImages
 from ganaug.stopping import Progress
 
-__all__ = ["Snapshot", "Training", "seeded", "train"]
+__all__ = ["Snapshot", "Training", "train"]
 
 _STATE_VERSION = 1
 _STEPS_BETWEEN_GOOD_STATES = 200
@@ -139,6 +139,7 @@ class Training(Iterator[Progress]):
 
     @property
     def device(self) -> torch.device:
+        """Where the modules are."""
         return self._fabric.device
 
     @property
@@ -166,7 +167,7 @@ class Training(Iterator[Progress]):
         """
         if self.images_seen >= self.total_images:
             raise StopIteration
-        with _interrupt_at_the_end():
+        with interrupt_at_the_end():
             started = time.perf_counter()
             progress = None
             while progress is None:
@@ -190,8 +191,8 @@ class Training(Iterator[Progress]):
                 if loss is None:
                     self._roll_back(phase)
                     return None
-                for name, value in loss.terms.items():
-                    records.setdefault(f"{phase.name}/{name}", []).append(float(value))
+                for name, term in loss.terms.items():
+                    records.setdefault(f"{phase.name}/{name}", []).append(float(term))
                 for name, value in loss.logs.items():
                     logs.setdefault(name, []).append(float(value))
         self.images_seen += batch_size
@@ -371,35 +372,6 @@ class Training(Iterator[Progress]):
         for kept in state["snapshots"]:
             self.snapshots.append(Snapshot(kept["images_seen"], copy.deepcopy(kept["weights"])))
         self._good_state = self.state_dict()
-
-
-@contextmanager
-def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch's global RNG inside the block; afterwards it is as the caller had it."""
-    if device is None or device.type == "cpu":
-        fork = torch.random.fork_rng(devices=[])
-    else:
-        fork = torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)
-    with fork:
-        torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def _interrupt_at_the_end() -> Iterator[None]:
-    """Hold back a Ctrl-C until the block is over, then hand it to whoever handled it before."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is None:
-        yield
-        return
-    received: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, frame: received.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if received:
-            signal.raise_signal(signal.SIGINT)
 
 
 def _check_fit(generator: Generator, images: LabelledImages) -> None:

@@ -248,6 +248,36 @@ def test_the_discriminator_learns_to_tell_fakes() -> None:
     assert loss.terms["adversarial"] < 0.4
 
 
+def test_penalties_on_some_steps_weigh_as_much_as_on_every_step() -> None:
+    image = spec()
+    batch = make_batch(image)
+    weighed = {}
+    for every in (1, 4):
+        dcgan = make(image, **SMALL, penalty_every=every, diffaugment=())
+        phase = next(iter(dcgan.phases()))
+        losses = [
+            phase.loss(batch, torch.Generator().manual_seed(seed)).terms for seed in range(200)
+        ]
+        values = torch.tensor(
+            [float(terms.get("r1", torch.zeros(())).detach()) for terms in losses]
+        )
+        assert (values > 0).float().mean().item() == pytest.approx(1 / every, abs=0.08)
+        assert all(("r1" in terms) == ("r2" in terms) for terms in losses)
+        weighed[every] = values.max().item()
+    assert weighed[4] == pytest.approx(4 * weighed[1])
+
+
+def test_real_and_fake_images_are_augmented_apart() -> None:
+    image = spec()
+    dcgan = make(image, **SMALL, diffaugment=("cutout",), r1_gamma=0.0, r2_gamma=0.0)
+    seen: list[torch.Tensor] = []
+    dcgan.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    next(iter(dcgan.phases())).loss(make_batch(image, 8), torch.Generator().manual_seed(0))
+    holes = (torch.cat(seen) == 0).all(dim=1)
+    assert holes.flatten(1).any(dim=1).all()
+    assert not torch.equal(holes[:8], holes[8:])
+
+
 def test_up_and_down_equal_what_they_fuse() -> None:
     x = torch.randn(2, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     functional = torch.nn.functional

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import ganaug
-from ganaug.cli import augment, data, fit, plugins, sample
+from ganaug.cli import augment, data, demo, fit, plugins, sample
 from ganaug.cli.console import line
 from ganaug.errors import GanaugError, TrainingFailedError
 
@@ -42,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog=_EPILOG,
 )
+demo.register(app)
 fit.register(app)
 sample.register(app)
 augment.register(app)

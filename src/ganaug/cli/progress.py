@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ganaug.cli.console import stderr
 
@@ -144,7 +144,7 @@ class _Bar(Report):
     def end(self, reason: str) -> None:
         self._show(1.0 if self._recent else None, left="done")
 
-    def _show(self, completed: float | None, **fields: str) -> None:
+    def _show(self, completed: float | None, **fields: Any) -> None:
         if self._task is not None:
             self._bar.update(self._task, completed=completed, **fields)
 

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ganaug.cli.console import command, facts, make_table, output, status
+from ganaug.cli.console import command, output, status
 from ganaug.cli.console import stderr as stderr_console
 from ganaug.cli.interrupts import Interrupts
-from ganaug.cli.progress import Budget, Report, duration, open_report
+from ganaug.cli.progress import Budget, Report, open_report
 from ganaug.cli.requests import FitRequest, extended_recipe, make_recipe
 from ganaug.cli.rows import cut_rows, recorded_rows, training_rows, training_set
+from ganaug.cli.summary import print_header, print_result
 from ganaug.errors import ConfigError, RunError, TrainingFailedError
 from ganaug.fitting import (
     DEFAULT_TOTAL_IMAGES,
@@ -42,7 +43,6 @@ __all__ = ["Session", "fit_run", "resume_run"]
 _INTERRUPTED = 3
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
 _SHOWN_A_CLASS = 16
-_CLASSES_LISTED = 20
 
 
 def fit_run(request: FitRequest) -> int:
@@ -68,7 +68,7 @@ def fit_run(request: FitRequest) -> int:
         training_rows(images, splits), parts, recipe, registry, source=request.data
     )
     session = Session(Run(request.out, config), chosen, parts, registry, request.device)
-    _print_header(session, images, splits)
+    print_header(session, images, splits)
     Run.create(request.out, config)
     write_splits(request.out / "splits.csv", images, splits)
     return session.complete()
@@ -106,7 +106,7 @@ def resume_run(request: FitRequest) -> int:
         return 0
     run.unseal()
     session.run.write_config()
-    _print_header(session, images, splits)
+    print_header(session, images, splits)
     return session.complete()
 
 
@@ -181,18 +181,22 @@ class Session:
             self._explain(f"Interrupted at {self._images_seen():,} images; saved in")
             return _INTERRUPTED
         except TrainingFailedError as error:
-            self._save_all()
             self._explain(f"{error} Saved in")
             return _INTERRUPTED
-        self._print_result()
+        print_result(self)
         return 0
 
     def _train(self) -> None:
         with open_report() as report, Interrupts() as interrupts:
             for number, state in enumerate(self.states, start=1):
-                of = f" {number}/{len(self.states)}" if len(self.states) > 1 else ""
-                report.start(f"{state.part.name}{of}", self._budget())
+                report.start(self._label(number, state.part), self.budget())
                 self._train_part(state, report, interrupts)
+
+    def _label(self, number: int, part: Part) -> str:
+        if len(self.states) > 1:
+            return f"{part.name} {number}/{len(self.states)}"
+        names = self.run.config.class_names
+        return names[0] if len(names) == 1 else "all classes"
 
     def _train_part(self, state: _PartState, report: Report, interrupts: Interrupts) -> None:
         if reason := self._reason(state):
@@ -247,7 +251,8 @@ class Session:
             return f"{state.training.images_seen:,} images were seen"
         return None
 
-    def _budget(self) -> Budget:
+    def budget(self) -> Budget:
+        """Return how much each part trains."""
         recipe, minutes = self.recipe, self.recipe.minutes
         images = recipe.total_images or (None if minutes else DEFAULT_TOTAL_IMAGES)
         return Budget(images, minutes * 60 / len(self.states) if minutes else None)
@@ -255,11 +260,6 @@ class Session:
     def _save(self, state: _PartState) -> None:
         self.run.write_checkpoint(state.part.index, state.training.state_dict())
         self._saved_at = time.monotonic()
-
-    def _save_all(self) -> None:
-        for state in self.states:
-            if state.steps:
-                self._save(state)
 
     def _images_seen(self) -> int:
         return sum(state.training.images_seen for state in self.states)
@@ -270,25 +270,6 @@ class Session:
     def _explain(self, what: str) -> None:
         stderr_console().print(
             f"{what} {self.run.path}. Go on with:\n  {self._resume_command()}", soft_wrap=True
-        )
-
-    def _print_result(self) -> None:
-        path, names = self.run.path, self.run.config.class_names
-        seconds = sum(state.training.seconds for state in self.states)
-        classes = f"{len(names)} classes" if len(names) > 1 else f"class {names[0]}"
-        output().print(
-            f"\nDone: {path} draws {classes}; trained for {duration(seconds)}, ended since "
-            f"{self.reasons()}.\nLook at {path / 'samples' / 'grid.png'}. Next:\n"
-            f"  {command('ganaug', 'sample', path, '--out', f'{path}-samples', '-n', 64)}\n"
-            f"  {self._augment_command()}",
-            soft_wrap=True,
-        )
-
-    def _augment_command(self) -> str:
-        path = self.run.path
-        return command(
-            *("ganaug", "augment", self.run.config.source),
-            *("--run", path, "--out", f"{path}-balanced"),
         )
 
 
@@ -324,62 +305,3 @@ def _check_single_process() -> None:
         raise ConfigError(
             "ganaug fit runs as one process; under torchrun, train with ganaug.train in a script."
         )
-
-
-def _print_header(session: Session, images: LabelledImages, splits: Sequence[str]) -> None:
-    """Say what is about to be trained, on what, with what."""
-    console, config, recipe = output(), session.run.config, session.recipe
-    training = session.states[0].training
-    console.print(
-        facts(
-            [
-                (
-                    "Images",
-                    f"{config.source}: {len(images):,} in {len(images.class_names)} classes",
-                ),
-                ("Generator", _generator_text(session)),
-                ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
-                ("Device", f"{training.device}, {training.precision}"),
-                ("Budget", _budget_text(session)),
-                ("Run", f"{session.run.path}, seed {recipe.random_state}"),
-            ]
-        )
-    )
-    console.print(_rows_table(images, splits, config.class_names))
-
-
-def _generator_text(session: Session) -> str:
-    generator, parts = session.states[0].part.generator, len(session.states)
-    network = sum(p.numel() for p in generator.network.parameters())
-    everything = sum(p.numel() for p in generator.parameters())
-    each = f", one for each of {parts} classes" if parts > 1 else ""
-    return (
-        f"{session.recipe.generator}: {network:,} parameters; {everything:,} with what trains "
-        f"it{each}"
-    )
-
-
-def _budget_text(session: Session) -> str:
-    recipe, budget = session.recipe, session._budget()
-    texts = [f"{budget.images:,} images"] if budget.images else []
-    if recipe.minutes:
-        texts.append(f"{recipe.minutes:g} minutes")
-    each = " for each class" if len(session.states) > 1 and budget.images else ""
-    return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
-
-
-def _rows_table(images: LabelledImages, splits: Sequence[str], trained: Sequence[str]) -> object:
-    """Return a table of rows by class and split."""
-    names = [name for name in ("training", "validation", "holdout") if name in splits]
-    table = make_table("class", "images", *names, "trained", right=["images", *names])
-    counts = {
-        name: images.subset([row for row, split in enumerate(splits) if split == name]).counts
-        for name in names
-    }
-    listed = list(images.counts.items())
-    for class_, total in listed[:_CLASSES_LISTED]:
-        cells = (f"{counts[name][class_]:,}" for name in names)
-        table.add_row(class_, f"{total:,}", *cells, "yes" if class_ in trained else "")
-    if len(listed) > _CLASSES_LISTED:
-        table.add_row(f"and {len(listed) - _CLASSES_LISTED} more")
-    return table

@@ -17,7 +17,7 @@ from ganaug.errors import ConfigError
 __all__ = ["RandSyntheticd"]
 
 
-class RandSyntheticd(RandomizableTransform, MapTransform):  # type: ignore[misc]  # untyped bases
+class RandSyntheticd(RandomizableTransform, MapTransform):
     """With probability `prob`, replace the image of a grown class by a synthetic one.
 
     Put it where images are channel-first and within the augmenter's value range, before
@@ -43,7 +43,8 @@ class RandSyntheticd(RandomizableTransform, MapTransform):  # type: ignore[misc]
         RandomizableTransform.__init__(self, prob)
         if len(self.keys) != 1:
             raise ConfigError(
-                f"RandSyntheticd replaces one image an item; got keys {', '.join(map(str, self.keys))}."
+                "RandSyntheticd replaces one image an item; got keys "
+                f"{', '.join(map(str, self.keys))}."
             )
         self.augmenter = augmenter
         self.label_key = label_key

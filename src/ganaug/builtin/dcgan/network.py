@@ -190,7 +190,8 @@ class DCGAN(Generator):
             return {}
 
         def critic(images: Tensor) -> Tensor:
-            return self.discriminator(images, batch.labels)
+            logits: Tensor = self.discriminator(images, batch.labels)
+            return logits
 
         return {
             name: every * gamma / 2 * losses.zero_centered_gradient_penalty(critic, images)

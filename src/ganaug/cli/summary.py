@@ -1,0 +1,93 @@
+"""What ``ganaug fit`` says before and after it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ganaug.cli.console import command, facts, make_table, output
+from ganaug.cli.progress import duration
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ganaug.cli.session import Session
+    from ganaug.spec import LabelledImages
+
+__all__ = ["print_header", "print_result"]
+
+_CLASSES_LISTED = 20
+
+
+def print_header(session: Session, images: LabelledImages, splits: Sequence[str]) -> None:
+    """Say what is about to be trained, on what, with what."""
+    console, config, recipe = output(), session.run.config, session.recipe
+    training = session.states[0].training
+    console.print(
+        facts(
+            [
+                (
+                    "Images",
+                    f"{config.source}: {len(images):,} in {len(images.class_names)} classes",
+                ),
+                ("Generator", _generator_text(session)),
+                ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
+                ("Device", f"{training.device}, {training.precision}"),
+                ("Budget", _budget_text(session)),
+                ("Run", f"{session.run.path}, seed {recipe.random_state}"),
+            ]
+        )
+    )
+    console.print(_rows_table(images, splits, config.class_names))
+
+
+def print_result(session: Session) -> None:
+    """Say what was made and what to do with it."""
+    path, config = session.run.path, session.run.config
+    seconds = sum(state.training.seconds for state in session.states)
+    names = config.class_names
+    classes = f"{len(names)} classes" if len(names) > 1 else f"class {names[0]}"
+    sample = command("ganaug", "sample", path, "--out", f"{path}-samples", "-n", 64)
+    augment = command(
+        *("ganaug", "augment", config.source, "--run", path, "--out", f"{path}-balanced")
+    )
+    output().print(
+        f"\nDone: {path} draws {classes} after {duration(seconds)} of training "
+        f"({session.reasons()}).\nLook at {path / 'samples' / 'grid.png'}. Next:\n"
+        f"  {sample}\n  {augment}",
+        soft_wrap=True,
+    )
+
+
+def _generator_text(session: Session) -> str:
+    generator, parts = session.states[0].part.generator, len(session.states)
+    network = sum(p.numel() for p in generator.network.parameters())
+    everything = sum(p.numel() for p in generator.parameters())
+    each = f", one for each of {parts} classes" if parts > 1 else ""
+    return f"{session.recipe.generator}: {network:,} parameters, {everything:,} in training{each}"
+
+
+def _budget_text(session: Session) -> str:
+    recipe, budget = session.recipe, session.budget()
+    texts = [f"{budget.images:,} images"] if budget.images else []
+    if recipe.minutes:
+        texts.append(f"{recipe.minutes:g} minutes")
+    each = " for each class" if len(session.states) > 1 and budget.images else ""
+    return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
+
+
+def _rows_table(images: LabelledImages, splits: Sequence[str], trained: Sequence[str]) -> Table:
+    """Return a table of rows by class and split."""
+    names = [name for name in ("training", "validation", "holdout") if name in splits]
+    table = make_table("class", "images", *names, "trained", right=["images", *names])
+    counts = {
+        name: images.subset([row for row, split in enumerate(splits) if split == name]).counts
+        for name in names
+    }
+    listed = list(images.counts.items())
+    for class_, total in listed[:_CLASSES_LISTED]:
+        cells = (f"{counts[name][class_]:,}" for name in names)
+        table.add_row(class_, f"{total:,}", *cells, "yes" if class_ in trained else "")
+    if len(listed) > _CLASSES_LISTED:
+        table.add_row(f"and {len(listed) - _CLASSES_LISTED} more")
+    return table
