@@ -46,6 +46,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "radford, batch 16": {"preset": "radford", "batch_size": 16},
     "hinge": {"loss": "hinge", **NO_PENALTY, "diffaugment": ["translation", "cutout"]},
     "bce with R1": {"loss": "bce", "r2_gamma": 0.0},
+    "default, flips": {"diffaugment": ["translation", "flip", "vflip"]},
 }
 PER_CLASS = 12  # images of a class on the picture
 

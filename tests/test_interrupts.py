@@ -10,9 +10,14 @@ from ganaug.interrupts import interrupt_at_the_end
 
 def test_a_ctrl_c_waits_for_the_end_of_the_block():
     done = []
-    with pytest.raises(KeyboardInterrupt), interrupt_at_the_end():
-        signal.raise_signal(signal.SIGINT)
-        done.append("the rest of the block")
+
+    def work():
+        with interrupt_at_the_end():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the rest of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
     assert done
 
 

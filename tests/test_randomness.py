@@ -10,7 +10,8 @@ def test_the_block_is_seeded_and_the_callers_state_comes_back():
     before = torch.get_rng_state()
     with seeded(3):
         first = torch.randn(4)
-    with pytest.raises(KeyError), seeded(3):
+    with seeded(3):
         assert torch.equal(torch.randn(4), first)
+    with pytest.raises(KeyError), seeded(4):
         raise KeyError
     assert torch.equal(torch.get_rng_state(), before)

@@ -65,7 +65,9 @@ class Config(BaseModel):
 
     @classmethod
     def _explain(cls, error: ValidationError) -> str:
-        first = error.errors(include_url=False)[0]
+        # A misspelt field comes before the required one that it was meant to be.
+        errors = error.errors(include_url=False)
+        first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
         name = ".".join(str(part) for part in first["loc"]) or "config"
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":

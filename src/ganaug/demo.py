@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -121,9 +121,9 @@ def verdict(scores: Sequence[Scores]) -> str:
 
     They helped, or harmed, only if every seed says so.
     """
-    by_name: Mapping[str, Scores] = {each.name: each for each in scores}
-    synthetic = by_name.pop("synthetic")
-    rival = max(by_name.values(), key=lambda each: sum(each.recall))
+    synthetic = next(each for each in scores if each.name == "synthetic")
+    rivals = [each for each in scores if each is not synthetic]
+    rival = max(rivals, key=lambda each: sum(each.recall))
     gains = np.subtract(synthetic.recall, rival.recall)
     gain = f"{gains.mean():+.3f} in recall of the rare digits against {rival.name}"
     if (gains > 0).all():

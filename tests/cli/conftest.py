@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from scenes import TINY, write_images
 
+from cli.scenes import TINY, write_images
 from ganaug.cli import main
 
 

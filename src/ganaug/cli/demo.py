@@ -14,6 +14,7 @@ import typer
 from ganaug.cli.console import command, make_table, output
 
 if TYPE_CHECKING:
+    from ganaug.cli.requests import FitRequest
     from ganaug.demo import Scores
     from ganaug.spec import LabelledImages
 
@@ -23,8 +24,15 @@ _EPILOG = """[bold]Example[/bold]
 
   ganaug demo --out out/demo"""
 
-_TOTAL_IMAGES = 20_000
-_CLASSIFIER_STEPS = 400
+# Forty images of 16x16 pixels: a small network learns them in a minute at a high learning rate.
+_SETTINGS = (
+    "width=16",
+    "generator_learning_rate=0.001",
+    "discriminator_learning_rate=0.001",
+    "diffaugment=translation",
+)
+_TOTAL_IMAGES = 48_000
+_CLASSIFIER_STEPS = 300
 _SEEDS = (0, 1, 2)
 _SHOWN = 12
 _CELL = 48
@@ -80,9 +88,15 @@ def run_demo(
         _heading(f"1. A set of digits in which {' and '.join(RARE)} are rare: {data}")
         images = _write_data(data)
         _heading("2. Train a generator on the rare digits")
-        classes = [word for name in RARE for word in ("--class", name)]
-        _show("ganaug", "fit", data, "--out", run, *classes, "--images", total_images)
-        request = FitRequest(data=str(data), out=run, classes=RARE, total_images=total_images)
+        request = FitRequest(
+            data=str(data),
+            out=run,
+            classes=RARE,
+            settings=_SETTINGS,
+            total_images=total_images,
+            random_state=0,
+        )
+        _show_fit(request)
         if code := fit_run(request):
             return code
         _heading("3. Write the training images, and as many new ones as balance them")
@@ -127,6 +141,13 @@ def _say(text: str) -> None:
 def _show(*words: object) -> None:
     """Print the command that does what comes next."""
     _say(f"$ {command(*words)}\n")
+
+
+def _show_fit(request: FitRequest) -> None:
+    options = [word for name in request.classes for word in ("--class", name)]
+    options += [word for text in request.settings for word in ("--set", text)]
+    words = ("ganaug", "fit", request.data, "--out", request.out, *options)
+    _show(*words, "--images", request.total_images, "--seed", request.random_state)
 
 
 def _write_data(path: Path) -> LabelledImages:

@@ -71,7 +71,7 @@ def _budget_text(session: Session) -> str:
     recipe, budget = session.recipe, session.budget()
     texts = [f"{budget.images:,} images"] if budget.images else []
     if recipe.minutes:
-        texts.append(f"{recipe.minutes:g} minutes")
+        texts.append(f"{recipe.minutes:g} minute{'s' * (recipe.minutes != 1)}")
     each = " for each class" if len(session.states) > 1 and budget.images else ""
     return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
 

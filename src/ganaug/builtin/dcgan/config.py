@@ -79,13 +79,13 @@ class DCGANConfig(Config):
     width: int = Field(default=32, ge=4)  # channels: at 32 px, or of the layer next to the image
     spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
     generator_learning_rate: float = Field(default=2e-4, gt=0.0)
-    discriminator_learning_rate: float = Field(default=2e-4, gt=0.0)
+    discriminator_learning_rate: float = Field(default=4e-4, gt=0.0)  # Heusel et al. 2017
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # of Adam
     batch_size: int | None = Field(default=16, ge=1)  # None: the training loop's
     r1_gamma: float = Field(default=0.05, ge=0.0)  # Mescheder et al. 2018, section 4.1
     r2_gamma: float = Field(default=0.05, ge=0.0)
     penalty_every: int = Field(default=4, ge=1)  # steps, at random (Karras et al. 2020, "lazy")
-    diffaugment: tuple[Policy, ...] = ("translation", "flip", "vflip")  # Zhao et al. 2020
+    diffaugment: tuple[Policy, ...] = ("translation",)  # Zhao et al. 2020
     real_label: tuple[Probability, Probability] = (1.0, 1.0)  # bce: drawn from here each epoch
     generator_decay_epochs: int | None = Field(default=None, ge=1)  # learning rate x .99 each
     discriminator_decay_epochs: int | None = Field(default=None, ge=1)

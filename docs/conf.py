@@ -1,0 +1,64 @@
+"""How Sphinx builds these pages."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import ganaug
+
+project = "ganaug"
+author = "The ganaug authors"
+project_copyright = "2026, the ganaug authors"
+release = version = ganaug.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+nitpicky = False
+myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence"]
+
+html_theme = "furo"
+html_title = f"ganaug {version}"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+
+_FIELD = re.compile(r"(?:[A-Za-z_][\w.]*(?:, )?)+: ")
+
+
+def _mark_up(text: str) -> str:
+    """Make plain docstring text safe for reStructuredText: `name` is code, * is a star."""
+    parts = re.split(r"(``.+?``|`.+?`)", text)
+    return "".join(
+        f"``{part.strip('`')}``" if part.startswith("`") else part.replace("*", "\\*")
+        for part in parts
+    )
+
+
+def _docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
+    """Turn lines such as ``size: pixels a side`` into a list; leave literal blocks alone."""
+    marked: list[str] = []
+    literal = False
+    for line in lines:
+        if literal and line and not line.startswith(" "):
+            literal = False
+        if literal:
+            marked.append(line)
+            continue
+        literal = line.endswith("::")
+        field = _FIELD.match(line)
+        if field:
+            names = field.group().removesuffix(": ")
+            marked += ["", f"- **{names}**: {_mark_up(line[field.end() :])}"]
+        elif line.startswith(" "):
+            marked.append(f"  {_mark_up(line.strip())}")
+        else:
+            marked.append(_mark_up(line))
+    lines[:] = [*marked, ""]
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", _docstring)

@@ -1,0 +1,231 @@
+"""README and docs say what is true: their code runs, their commands are accepted.
+
+Two things are changed before an example runs, so that it takes seconds: a budget of training images
+(``total_images=...``, ``--images``) becomes 64, and ``--minutes`` becomes ``--images 64``.
+Examples of one page share a folder and their variables.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+import re
+import shlex
+import sys
+import textwrap
+import tomllib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganaug import hookspecs
+from ganaug.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+WITH_CODE = ["README.md", "quickstart.md", "plugins.md"]
+
+_FENCE = re.compile(
+    r"^```(?:\{code-block\} )?(\S*)\n(?::caption: (\S+)\n\n)?(.*?)^```$", re.M | re.S
+)
+
+
+class Block(NamedTuple):
+    """language: "" for none. file: what the block is to be saved as. line: where it begins."""
+
+    language: str
+    file: str
+    code: str
+    line: int
+
+
+def blocks_of(page):
+    text = page.read_text("utf-8")
+    return [
+        Block(m[1], m[2] or "", m[3], text.count("\n", 0, m.start(3)) + 1)
+        for m in _FENCE.finditer(text)
+    ]
+
+
+def page_named(name):
+    return next(page for page in PAGES if page.name == name)
+
+
+def picture(label, seed):
+    """A 16x16 picture of noise, with a spot whose place follows from the label."""
+    pixels = np.random.default_rng(seed).integers(0, 90, (16, 16, 3), dtype=np.uint8)
+    pixels[4 + 4 * label : 9 + 4 * label, 3:9] += 150
+    return pixels
+
+
+@pytest.fixture(scope="session")
+def images():
+    """Pictures of two classes, 24 and 8: uint8 (32, 16, 16, 3), and their labels."""
+    labels = np.repeat([0, 1], [24, 8])
+    return np.stack([picture(label, seed) for seed, label in enumerate(labels)]), labels
+
+
+@pytest.fixture
+def workplace(tmp_path, monkeypatch, images):
+    """A folder with photos/, scans/labels.csv and scans.npz, which the examples speak of."""
+    pixels, labels = images
+    lines = ["file,label"]
+    for row, (image, label) in enumerate(zip(pixels, labels, strict=True)):
+        name = ("common", "rare")[label]
+        for folder, file in (("photos", f"{name}/{row}.png"), ("scans", f"{row}.png")):
+            path = tmp_path / folder / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+        lines.append(f"{row}.png,{name}")
+    (tmp_path / "scans" / "labels.csv").write_text("\n".join(lines))
+    np.savez(tmp_path / "scans.npz", images=pixels, labels=labels)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def small(text):
+    text = re.sub(r"\btotal_images=[\d_]+", "total_images=64", text)
+    return re.sub(r"--(images|minutes) [\d_]+", "--images 64", text)
+
+
+def commands_of(block):
+    lines = small(block.code).replace("\\\n", " ").splitlines()
+    return [words[1:] for line in lines if (words := shlex.split(line))[:1] == ["ganaug"]]
+
+
+def execute(page, namespace):
+    for block in blocks_of(page):
+        if block.file:
+            Path(block.file).write_text(block.code, "utf-8")
+        elif block.language == "python":
+            # Empty lines before the code make a traceback name the page's own line.
+            code = compile("\n" * (block.line - 1) + small(block.code), str(page), "exec")
+            exec(code, namespace)
+        elif block.language == "sh":
+            for words in commands_of(block):
+                assert main(words) == 0, f"{page.name}: ganaug {shlex.join(words)}"
+
+
+@pytest.mark.filterwarnings("ignore:Class 'rare'.*:UserWarning")  # 64 images teach it little
+@pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning with a newer torch
+@pytest.mark.filterwarnings("ignore::UserWarning:torch.nn.modules.lazy")
+@pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # its advice on workers and logging
+@pytest.mark.parametrize("name", WITH_CODE)
+def test_the_examples_of_a_page_run_from_top_to_bottom(name, workplace, monkeypatch):
+    # The demonstration has tests of its own.
+    monkeypatch.setattr("ganaug.cli.demo.run_demo", lambda out: 0)
+    monkeypatch.setitem(sys.modules, "example", module := type(sys)("example"))
+    execute(page_named(name), vars(module))
+    sys.modules.pop("ganaug_tiny", None)
+
+
+def test_every_page_with_python_is_executed():
+    found = {page.name for page in PAGES for block in blocks_of(page) if block.language == "python"}
+    assert found == set(WITH_CODE)
+
+
+def test_every_fence_says_what_it_holds():
+    for page in PAGES:
+        for block in blocks_of(page):
+            assert re.fullmatch(r"python|sh|text|toml|\{[a-z-]+\}", block.language), (
+                f"{page.name}:{block.line}"
+            )
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_page_of_commands_is_what_the_command_line_says():
+    written = (DOCS / "commands.md").read_text("utf-8")
+    assert load_script("write_commands").render() == written, "run: python docs/write_commands.py"
+
+
+def test_the_examples_of_every_command_are_accepted(capsys):
+    """Their files are not there: every word is read, and then the help is shown."""
+    examples = [words for b in blocks_of(page_named("commands.md")) for words in commands_of(b)]
+    assert len(examples) > 6
+    for words in examples:
+        assert main([*words, "--help"]) == 0, shlex.join(words)
+
+
+def test_every_hook_has_a_heading_its_signature_and_its_example():
+    page = page_named("plugins.md").read_text("utf-8")
+    shown = [
+        ast.dump(ast.parse(b.code))
+        for b in blocks_of(page_named("plugins.md"))
+        if b.language == "python"
+    ]
+    hooks = [name for name in vars(hookspecs.Hooks) if name.startswith("ganaug_")]
+    assert re.findall(r"^### `(ganaug_\w+)`$", page, re.M) == hooks
+    for name in hooks:
+        hook = getattr(hookspecs.Hooks, name)
+        assert f"`{name}{str(inspect.signature(hook)).replace(chr(39), '')}`" in page
+        example = textwrap.dedent(inspect.getdoc(hook).split("::\n", 1)[1]).strip()
+        assert ast.dump(ast.parse(example)) in shown, "formatted perhaps, but the same code"
+
+
+def test_the_generator_of_the_plugin_page_is_short():
+    [block] = [b for b in blocks_of(page_named("plugins.md")) if b.file]
+    assert len(block.code.strip().splitlines()) < 60
+
+
+def test_the_architecture_page_draws_the_layers_that_are_checked():
+    layers = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    contract = next(c for c in layers["contracts"] if c["type"] == "layers")
+    drawn = next(
+        b.code for b in blocks_of(page_named("architecture.md")) if b.code.startswith("errors\n")
+    )
+    found = [set(re.split(r"  +", line)[0].split(", ")) for line in drawn.splitlines()]
+    assert found[::-1] == [set(layer.split(" : ")) for layer in contract["layers"]]
+
+
+def test_the_architecture_page_names_every_module():
+    text = page_named("architecture.md").read_text("utf-8")
+    package = ROOT / "src" / "ganaug"
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    modules |= {path.name for path in package.iterdir() if (path / "__init__.py").exists()}
+    assert sorted(name for name in modules if not re.search(rf"\b{name}\b", text)) == []
+
+
+def test_every_public_name_is_in_the_api_page():
+    import ganaug
+
+    page = page_named("api.md").read_text("utf-8")
+    documented = re.findall(r"^\.\. auto\w+:: ganaug\.(\w+)$", page, re.M)
+    assert sorted(documented) == sorted([*ganaug.__all__, "errors"])
+
+
+def test_the_readme_runs_the_tests_as_the_checks_do():
+    [readme] = [
+        block.code.split("\n")
+        for block in blocks_of(page_named("README.md"))
+        if "pytest" in block.code
+    ]
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    function = re.search(r"^readme\(\) \{\n(.*?)^\}", script, re.M | re.S)[1]
+    lines = [line.strip().removesuffix(" &&") for line in function.splitlines()]
+    quiet = [re.sub(r" (--quiet|-p no:cacheprovider)\b", "", line) for line in lines]
+    assert readme == [*quiet, ""]
+
+
+def test_links_between_pages_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_picture_is_small():
+    pictures = list((DOCS / "images").iterdir())
+    assert pictures
+    assert all(path.stat().st_size < 60_000 for path in pictures)
