@@ -14,7 +14,7 @@ release = version = ganaug.__version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
-nitpicky = False
+smartquotes = False  # it makes one dash of the two before an option
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
 
@@ -40,7 +40,7 @@ def _mark_up(text: str) -> str:
 def _docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
     """Turn lines such as ``size: pixels a side`` into a list; leave literal blocks alone."""
     marked: list[str] = []
-    literal = False
+    literal = in_item = False
     for line in lines:
         if literal and line and not line.startswith(" "):
             literal = False
@@ -51,11 +51,11 @@ def _docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: 
         field = _FIELD.match(line)
         if field:
             names = field.group().removesuffix(": ")
+            in_item = True
             marked += ["", f"- **{names}**: {_mark_up(line[field.end() :])}"]
-        elif line.startswith(" "):
-            marked.append(f"  {_mark_up(line.strip())}")
         else:
-            marked.append(_mark_up(line))
+            in_item = bool(line) and (in_item or line.startswith(" "))
+            marked.append(("  " if in_item else "") + _mark_up(line.strip()))
     lines[:] = [*marked, ""]
 
 

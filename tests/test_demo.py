@@ -147,9 +147,10 @@ def test_equal_seeds_give_equal_scores_and_leave_the_callers_random_numbers(digi
 @pytest.mark.parametrize(
     ("synthetic", "start"),
     [
-        ((0.9, 0.8, 0.8), "Synthetic images helped here: +0.133"),
-        ((0.6, 0.5, 0.6), "Synthetic images harmed here: -0.133"),
-        ((0.9, 0.5, 0.7), "No difference shown: +0.000"),
+        ((0.91, 0.90, 0.92), "Synthetic images helped here: +0.210"),
+        ((0.51, 0.50, 0.52), "Synthetic images harmed here: -0.190"),
+        ((0.90, 0.71, 0.70), "No difference shown: +0.070"),
+        ((0.70, 0.70, 0.70), "No difference shown: +0.000"),
     ],
 )
 def test_the_verdict_reads_the_scores_against_the_better_rival(synthetic, start):
@@ -159,4 +160,4 @@ def test_the_verdict_reads_the_scores_against_the_better_rival(synthetic, start)
     rivals = [scores("untreated", (0.1, 0.2, 0.3)), scores("oversampled", (0.7, 0.7, 0.7))]
     text = verdict([*rivals, scores("synthetic", synthetic)])
     assert text.startswith(start)
-    assert "against oversampled" in text
+    assert "against oversampled (standard error " in text

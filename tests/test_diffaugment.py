@@ -68,23 +68,27 @@ def test_cutout_clears_at_most_a_quarter_of_each_image() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_color_keeps_shapes_and_changes_each_image_by_itself(channels: int) -> None:
-    images = batch(8, channels)
+def test_color_shifts_saturates_and_stretches_each_image_by_itself(channels: int) -> None:
+    images = batch(200, channels)
     changed = augmented(("color",), images)
-    assert changed.shape == images.images.shape
-    shift = (changed - images.images).mean(dim=(1, 2, 3))
-    assert shift.unique().numel() == 8
-    assert shift.abs().max() < 0.5
-    grey = changed.mean(dim=1, keepdim=True) - images.images.mean(dim=1, keepdim=True)
-    # Saturation leaves the grey image alone; brightness and contrast are affine in it.
-    before, after = images.images.mean(dim=1).flatten(1), (grey + images.images.mean(1, True))
-    correlation = torch.stack(
-        [
-            torch.corrcoef(torch.stack([a, b.flatten()]))[0, 1]
-            for a, b in zip(before, after, strict=True)
+    grey = [each.mean(dim=1).flatten(1) for each in (images.images, changed)]
+    shift = grey[1].mean(dim=1) - grey[0].mean(dim=1)
+    assert -0.5 <= shift.min() < -0.4 < 0.4 < shift.max() <= 0.5
+    stretch = fitted_factor(*(each - each.mean(dim=1, keepdim=True) for each in grey))
+    assert 0.5 <= stretch.min() < 0.6 < 1.4 < stretch.max() <= 1.5
+    if channels > 1:
+        chroma = [
+            (each - each.mean(dim=1, keepdim=True)).flatten(1) for each in (images.images, changed)
         ]
-    )
-    torch.testing.assert_close(correlation, torch.ones(8), atol=1e-4, rtol=0)
+        saturation = fitted_factor(*chroma) / stretch
+        assert 0 <= saturation.min() < 0.2 < 1.8 < saturation.max() <= 2
+
+
+def fitted_factor(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """The factor of each row, which must explain it."""
+    factor = (before * after).sum(dim=1) / before.square().sum(dim=1)
+    torch.testing.assert_close(after, factor[:, None] * before, atol=1e-5, rtol=1e-4)
+    return factor
 
 
 def test_gradients_go_through_to_the_pixels_that_are_left() -> None:

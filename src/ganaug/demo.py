@@ -30,6 +30,9 @@ _IMAGES_A_DIGIT, _IMAGES_A_RARE_DIGIT = 100, 20
 # Training rows are taken from the first ones; the rows from here on are held out.
 _FIRST_HELD_OUT = 1_100
 
+# Student's t at 5 %, two-sided, for three seeds; more seeds would need less.
+_CRITICAL_T = 4.303
+
 _BATCH = 64
 _LEARNING_RATE = 2e-3
 
@@ -119,18 +122,21 @@ def compare(
 def verdict(scores: Sequence[Scores]) -> str:
     """Return one sentence on the synthetic images against the better of the other two.
 
-    They helped, or harmed, only if every seed says so.
+    They helped, or harmed, only if a paired t-test over three seeds says so at 5 %.
     """
     synthetic = next(each for each in scores if each.name == "synthetic")
     rivals = [each for each in scores if each is not synthetic]
     rival = max(rivals, key=lambda each: sum(each.recall))
     gains = np.subtract(synthetic.recall, rival.recall)
-    gain = f"{gains.mean():+.3f} in recall of the rare digits against {rival.name}"
-    if (gains > 0).all():
-        return f"Synthetic images helped here: {gain}, more with every seed."
-    if (gains < 0).all():
-        return f"Synthetic images harmed here: {gain}, less with every seed."
-    return f"No difference shown: {gain}, and the seeds disagree on the sign."
+    gain = float(gains.mean())
+    error = float(gains.std(ddof=1)) / len(gains) ** 0.5 if len(gains) > 1 else float("inf")
+    facts = (
+        f"{gain:+.3f} in recall of the rare digits against {rival.name} "
+        f"(standard error {error:.3f})"
+    )
+    if abs(gain) <= _CRITICAL_T * error:
+        return f"No difference shown: {facts}."
+    return f"Synthetic images {'helped' if gain > 0 else 'harmed'} here: {facts}."
 
 
 def _oversampled(images: LabelledImages, seed: int) -> LabelledImages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Iterator
 from typing import Any
 
@@ -278,6 +279,38 @@ def test_real_and_fake_images_are_augmented_apart() -> None:
     assert not torch.equal(holes[:8], holes[8:])
 
 
+@pytest.mark.parametrize("loss", ["bce", "hinge", "relativistic"])
+def test_the_generator_learns_to_be_taken_for_real(loss: str) -> None:
+    image = spec(classes=2)
+    dcgan = make(image, **SMALL, loss=loss, diffaugment=(), spectral_norm=False)
+    dcgan.discriminator.requires_grad_(False)
+    batch = make_batch(image, 16)
+
+    def mean_logit() -> float:
+        with torch.no_grad():
+            fakes = dcgan.sample(batch.labels, rng=torch.Generator().manual_seed(0))
+            return dcgan.discriminator(fakes, batch.labels).mean().item()
+
+    before = mean_logit()
+    phase = list(dcgan.phases())[1]
+    for _ in range(20):
+        phase.optimizer.zero_grad()
+        loss_ = phase.loss(batch, torch.Generator().manual_seed(0))
+        loss_.terms["adversarial"].backward()  # type: ignore[no-untyped-call]
+        phase.optimizer.step()
+    assert mean_logit() > before + 1e-3
+
+
+def test_samples_stay_within_range_whatever_the_network_says() -> None:
+    dcgan = make(spec(), **SMALL).eval()
+    with torch.no_grad():
+        for parameter in dcgan.network.parameters():
+            parameter.mul_(3)
+        images = dcgan.sample(torch.zeros(8, dtype=torch.int64), rng=torch.Generator())
+    assert images.min() == -1
+    assert images.max() == 1
+
+
 def test_up_and_down_equal_what_they_fuse() -> None:
     x = torch.randn(2, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     functional = torch.nn.functional
@@ -306,6 +339,14 @@ def test_a_copy_is_whole_and_independent() -> None:
         ]
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+def test_pickles_leave_the_optimizers_out() -> None:
+    image = spec()
+    dcgan = make(image, **SMALL)
+    before = len(pickle.dumps(dcgan))
+    step(dcgan, make_batch(image))
+    assert len(pickle.dumps(dcgan)) < 1.1 * before
 
 
 def test_mammo_patches_draws_a_label_each_epoch_and_decays_both_rates() -> None:

@@ -160,3 +160,9 @@ def test_real_folders_have_their_counts(shared_data, name, counts):
     images = open_folder(shared_data / name)
     assert images.counts == counts
     assert images.load(16).pixels.shape == (sum(counts.values()), 1, 16, 16)
+
+
+def test_a_folder_of_one_archive_points_at_it(tmp_path):
+    np.savez(tmp_path / "set.npz", images=np.zeros((1, 8, 8), np.uint8), labels=np.zeros(1, int))
+    with pytest.raises(DataError, match=r"no images but the archive set.npz; open that: .*set.npz"):
+        open_folder(tmp_path)

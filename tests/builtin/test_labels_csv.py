@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from ganaug import Registry
 from ganaug.builtin.data.labels_csv import open_csv
 from ganaug.errors import DataError
+from ganaug.sources import open_images
 
 
 @pytest.fixture
@@ -110,3 +112,13 @@ def test_real_tables_have_their_counts(shared_data, name, counts, groups):
     assert images.counts == counts
     assert (images.groups and len(set(images.groups))) == groups
     assert images.pixels[len(images) - 1].ndim == 3
+
+
+def test_what_ganaug_writes_beside_its_images_opens_as_data(tmp_path):
+    (tmp_path / "rare").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "rare" / "0.png")
+    Image.new("L", (64, 64)).save(tmp_path / "grid.png")
+    (tmp_path / "manifest.csv").write_text("file,label,seed\nrare/0.png,rare,0\n")
+    images = open_images(str(tmp_path), Registry.load())
+    assert images.ids == ("rare/0.png",)
+    assert images.class_names == ("rare",)

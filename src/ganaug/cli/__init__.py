@@ -112,7 +112,8 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "ganaug"
     message = getattr(error, "format_message", error.__str__)()
-    return f"{message.rstrip('.')}. See {command} --help."
+    end = "" if message.rstrip(".").endswith("?") else "."
+    return f"{message.rstrip('.')}{end} See {command} --help."
 
 
 def _show_own_warnings() -> None:

@@ -29,7 +29,6 @@ _SETTINGS = (
     "width=16",
     "generator_learning_rate=0.001",
     "discriminator_learning_rate=0.001",
-    "diffaugment=translation",
 )
 _TOTAL_IMAGES = 48_000
 _CLASSIFIER_STEPS = 300
@@ -58,7 +57,7 @@ def demo(
 ) -> None:
     """Grow two rare digits, look at them, and see whether a classifier gains from it.
 
-    Takes two to three minutes on two processor cores and downloads nothing.
+    Takes about two minutes on two processor cores and downloads nothing.
     """
     code = run_demo(out)
     if code:
@@ -210,9 +209,9 @@ def _compare(
     _print_scores(scores)
     rare = sum(holdout.counts[name] for name in RARE)
     _say(
-        f"{verdict(scores)}\nMean and standard deviation of {len(seeds)} seeds, {steps} steps "
-        f"each, {rare} held-out images of the rare digits; one generator. This shows how to ask; "
-        "it proves nothing about your images."
+        f"{verdict(scores)}\nMean and standard deviation of {len(seeds)} seeds; {steps} steps "
+        f"each; {rare} held-out images of the rare digits. One generator and so few seeds prove "
+        "nothing, least of all about your images: this shows how to ask."
     )
 
 

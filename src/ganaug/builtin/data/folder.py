@@ -35,6 +35,12 @@ def open_folder(location: Path) -> LabelledImages:
     classes = {path.name: image_files(path) for path in folders} or {"image": loose}
     empty = [name for name, files in classes.items() if not files]
     if len(empty) == len(classes):
+        archives = sorted(location.glob("*.npz"))
+        if archives:
+            raise DataError(
+                f"{location} holds no images but the archive {archives[0].name}; open that: "
+                f"{archives[0]}"
+            )
         raise DataError(
             f"{location} holds no images; expected files named {', '.join(sorted(SUFFIXES))} "
             "in a folder for each class."

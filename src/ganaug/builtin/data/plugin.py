@@ -12,8 +12,8 @@ from ganaug.spec import LabelledImages
 
 __all__ = ["CsvConfig", "ganaug_datasets"]
 
-#: The name of the table that makes a folder a labelled one.
-_TABLE = "labels.csv"
+#: The tables that make a folder a labelled one: the user's, or what ganaug writes beside images.
+_TABLES = ("labels.csv", "manifest.csv")
 
 
 class CsvConfig(Config):
@@ -34,11 +34,17 @@ def _open_csv(config: CsvConfig, location: Path) -> LabelledImages:
     from ganaug.builtin.data.labels_csv import open_csv
 
     return open_csv(
-        location / _TABLE if location.is_dir() else location,
+        _table_in(location) or location,
         file_column=config.file_column,
         label_column=config.label_column,
         group_column=config.group_column,
     )
+
+
+def _table_in(location: Path) -> Path | None:
+    """Return the table of a folder that holds one."""
+    tables = [location / name for name in _TABLES]
+    return next((table for table in tables if table.is_file()), None)
 
 
 def _open_npz(config: Config, location: Path) -> LabelledImages:
@@ -55,7 +61,7 @@ def _open_digits(config: Config, location: Path) -> LabelledImages:
 
 def _claims_csv(location: Path) -> int:
     if location.is_dir():
-        return 20 if (location / _TABLE).is_file() else 0
+        return 20 if _table_in(location) else 0
     return 10 if location.suffix.lower() == ".csv" else 0
 
 

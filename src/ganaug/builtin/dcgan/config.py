@@ -76,7 +76,7 @@ class DCGANConfig(Config):
     preset: Literal["default", "radford", "keras-faces", "mammo-patches"] = "default"
     loss: Literal["bce", "hinge", "relativistic"] = "relativistic"
     latent_dim: int = Field(default=64, ge=1)
-    width: int = Field(default=32, ge=4)  # channels: at 32 px, or of the layer next to the image
+    width: int = Field(default=32, ge=4)  # channels at 32 px (default preset), or next to the image
     spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
     generator_learning_rate: float = Field(default=2e-4, gt=0.0)
     discriminator_learning_rate: float = Field(default=4e-4, gt=0.0)  # Heusel et al. 2017

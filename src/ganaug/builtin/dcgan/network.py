@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +100,10 @@ class DCGAN(Generator):
         self.register_buffer("real_label", torch.tensor(1.0))
         self.register_buffer("label_seed", torch.randint(2**31, ()))
         self._optimizers: list[tuple[torch.optim.Optimizer, int | None]] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the optimizers, and their moments, out of copies and pickles."""
+        return {**self.__dict__, "_optimizers": []}
 
     def phases(self) -> Iterable[Phase]:
         """Return ``discriminator``, then ``generator``, each with an Adam of its own."""
