@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import gc
 import pickle
 import warnings
 
@@ -15,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 from torch.utils.data import DataLoader, TensorDataset
 
-from ganaug import ImageSpec, SyntheticAugmenter
+from ganaug import ImageSpec, Loss, Phase, SyntheticAugmenter
 from ganaug.errors import ConfigError, DataError, NotFittedError, RunError, ShapeError
 
 # Copies are refused for real in test_model.py; a generator that has seen 100 images draws mush.
@@ -265,7 +267,6 @@ class Collate:
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_data_loader_workers_draw_differently_and_repeatably(arrays, fitted, method):
     rows = [(arrays[0][-1], 2)] * 16
-    fitted._drawn_pool()
 
     def batches():
         loader = DataLoader(
@@ -292,9 +293,147 @@ def test_an_extended_dataset_works_in_workers(arrays, fitted, method):
     assert torch.equal(got, torch.stack([torch.as_tensor(balanced[i][0]) for i in range(90)]))
 
 
-def test_a_pickled_augmenter_draws_the_same(fitted):
-    again = pickle.loads(pickle.dumps(fitted))
-    assert (again.sample(1, 4, random_state=3) == fitted.sample(1, 4, random_state=3)).all()
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"loss": "hinge"}, {"loss": "bce", "spectral_norm": True}, {"preset": "radford"}],
+    ids=str,
+)
+def test_a_pickled_augmenter_draws_the_same_and_carries_no_discriminator(arrays, config):
+    x, y = arrays
+    augmenter = small(config={"width": 4, "latent_dim": 8, **config}, sampling_strategy={2: 8})
+    augmenter.fit([(image, int(label)) for image, label in zip(x, y, strict=True)])
+    state = torch.get_rng_state()
+    text = pickle.dumps(augmenter)
+    again = pickle.loads(text)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert (again.sample(2, 4, random_state=3) == augmenter.sample(2, 4, random_state=3)).all()
+    network = augmenter.model_.generators[0].network
+    assert len(text) < 4 * sum(t.numel() for t in network.state_dict().values()) + 20_000
+
+
+def test_a_copy_outlives_the_augmenter_it_was_copied_from(arrays):
+    x, y = arrays
+    dataset = [(image, int(label)) for image, label in zip(x, y, strict=True)]
+    augmenter = small(sampling_strategy={2: 8}).fit(dataset)
+    drawn = augmenter.extend(dataset)[-1][0].copy()
+    copied = copy.deepcopy(augmenter)
+    del augmenter
+    gc.collect()
+    assert (copied.extend(dataset)[-1][0] == drawn).all()
+
+
+def test_the_pool_is_drawn_when_fitting_so_workers_need_not(fitted):
+    assert fitted._pool is not None
+    assert fitted._pool.path.exists()
+
+
+def test_extend_and_sample_speak_of_the_labels_of_fit_resample(arrays):
+    x, y = arrays
+    labels = np.array([3, 5, 7])[y]
+    augmenter = small(sampling_strategy={7: 8})
+    augmenter.fit_resample(x, labels)
+    balanced = augmenter.extend([(i, int(j)) for i, j in zip(x, labels, strict=True)])
+    assert balanced.targets[len(x) :] == [7, 7, 7]
+    assert balanced[-1][1] == 7
+    assert augmenter.sample(7, 2).shape == (2, 1, 8, 8)
+    replaced, _ = augmenter(x, labels, random_state=0)
+    assert not (replaced[labels == 7] == x[labels == 7]).all()
+
+
+def test_sixteen_bit_batches_are_replaced_in_tensors_too():
+    x, y = imbalanced(dtype="uint16")
+    dataset = [(torch.from_numpy(image), int(label)) for image, label in zip(x, y, strict=True)]
+    augmenter = small(ratio=1.0, sampling_strategy={2: 8}).fit(dataset)
+    batch = torch.from_numpy(x)
+    replaced, _ = augmenter(batch, torch.from_numpy(y))
+    assert replaced.dtype == torch.uint16
+    changed = (replaced.int() != batch.int()).flatten(1).any(1)
+    assert changed[y == 2].all()
+    assert not changed[y != 2].any()
+
+
+def test_a_stated_range_of_integers_says_nothing_of_float_batches():
+    x, y = imbalanced(dtype="uint16")
+    augmenter = small(value_range=(0, 65535), ratio=1.0, sampling_strategy={2: 8})
+    augmenter.fit([(image, int(label)) for image, label in zip(x, y, strict=True)])
+    floats, _ = augmenter(torch.from_numpy(x / np.float32(65535)), torch.from_numpy(y))
+    assert 0 <= floats.min() <= floats.max() <= 1
+
+
+def test_a_stated_float_range_survives_saving(tmp_path, arrays):
+    x, y = arrays
+    floats = [(image.astype(np.float32), int(label)) for image, label in zip(x, y, strict=True)]
+    augmenter = small(value_range=(0, 255), sampling_strategy={2: 8}).fit(floats)
+    augmenter.save(tmp_path / "run")
+    again = SyntheticAugmenter.load(tmp_path / "run")
+    assert again.extend(floats)[-1][0].max() == augmenter.extend(floats)[-1][0].max() > 10
+
+
+def test_labels_of_any_sortable_kind_can_be_saved(tmp_path, arrays):
+    x, y = arrays
+    for number, labels in enumerate((y == 2, (y == 2) * 1.0)):
+        augmenter = small(sampling_strategy={1: 8})
+        augmenter.fit_resample(x, labels)
+        augmenter.save(tmp_path / str(number))
+        again = SyntheticAugmenter.load(tmp_path / str(number))
+        assert again.sampling_strategy_ == augmenter.sampling_strategy_
+
+
+def test_what_does_not_belong_together_is_said(arrays, fitted):
+    x, y = arrays
+    with pytest.raises(ShapeError, match=r"y must have shape \(N,\).*\(47, 2\)"):
+        small().fit_resample(x, np.stack([y == 0, y == 1], axis=1))
+    with pytest.raises(DataError, match="X holds no images"):
+        small().fit_resample(x[:0], y[:0])
+    with pytest.raises(ShapeError, match="3 channel"):
+        fitted.extend([(torch.zeros(3, 8, 8, dtype=torch.uint8), 0)])
+    with pytest.raises(ShapeError, match="47 images but 40 labels"):
+        fitted(x, y[:40])
+    with pytest.raises(ConfigError, match="cannot be negative; got -1"):
+        fitted.sample(1, -1)
+    with pytest.raises(ConfigError, match="random_state must be a whole number"):
+        fitted(x, y, random_state=-1)
+    transformed = pickle.loads(pickle.dumps(fitted))
+    transformed.image_transform = lambda image: torch.as_tensor(image) / 255.0
+    with pytest.raises(DataError, match="image_transform makes floats, the batch holds uint8"):
+        transformed(x, y, random_state=0)
+    transformed.set_params(ratio=3)
+    with pytest.raises(ConfigError, match="ratio is a probability"):
+        transformed(x, y)
+
+
+def test_a_built_generator_that_is_not_square_takes_images_of_its_size():
+    images = make_images(24, size=16, classes=2)
+    wide = np.concatenate([images.pixels, images.pixels], axis=3)[:, :, :, :24]
+    spec = ImageSpec(channels=1, height=16, width=24, class_names=("1",))
+
+    class Wide(TinyGAN):
+        def sample(self, labels, *, rng):
+            return torch.rand((len(labels), 1, 16, 24), generator=rng) * 2 - 1
+
+        def phases(self):
+            adam = torch.optim.Adam(self.network.parameters())
+            yield Phase("only", self.network, adam, self.loss)
+
+        def loss(self, batch, rng):
+            made = self.network(batch.randn(8, rng=rng))
+            return Loss({"mean": (made.mean() - batch.images.mean()) ** 2})
+
+    settings = {"sampling_strategy": {1: 14}, "total_images": 64, "random_state": 0, "filter": None}
+    augmenter = SyntheticAugmenter(Wide(spec), **settings)
+    rows = [(image, int(label)) for image, label in zip(wide, images.labels, strict=True)]
+    assert augmenter.fit(rows).sample(1, 2).shape == (2, 1, 16, 24)
+    with pytest.raises(ShapeError, match="makes images of 16x24; the training images are 16x16"):
+        augmenter.fit([(image[:, :, :16], label) for image, label in rows])
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_pickled_augmenter_works_in_a_process_of_its_own(fitted, method):
+    import multiprocessing
+
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        drawn = pool.apply(fitted.sample, (1, 2), {"random_state": 5})
+    assert (drawn == fitted.sample(1, 2, random_state=5)).all()
 
 
 def test_save_and_load_draw_the_same(tmp_path, arrays, fitted):
@@ -405,6 +544,12 @@ def test_classes_that_were_not_trained_or_do_not_exist(fitted):
         ({"size": 48}, "power of two"),
         ({"generator": "dcgann"}, "Did you mean 'dcgan'"),
         ({"device": "warp"}, "No device is called 'warp'"),
+        ({"generator": 3}, "generator must be a name or a Generator; got 3"),
+        ({"random_state": "x"}, "random_state must be a whole number"),
+        ({"ratio": "a"}, "ratio is a probability"),
+        ({"stop": (3,)}, "stop holds names and stopping policies; got 3"),
+        ({"sampling_strategy": "minorty"}, "Did you mean 'minority'"),
+        ({"sampling_strategy": {None: 5}}, "names None; expected class names or indices"),
     ],
 )
 def test_wrong_parameters_are_one_clear_line_at_fit(arrays, parameters, message):

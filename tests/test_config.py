@@ -117,7 +117,7 @@ def test_a_config_without_fields_says_so():
         ({"latent_dim": True}, r"Example\.latent_dim: .*integer; got True"),
         ({"flips": 1}, r"Example\.flips: .*boolean; got 1"),
         ({"loss": "wgan"}, r"Example\.loss: .*'bce' or 'hinge'; got 'wgan'"),
-        ({"betas": [0.5]}, r"Example\.betas\.1: Field required"),
+        ({"betas": [0.5]}, r"Example\.betas\.1: field required"),
         ({"widths": [8, "4"]}, r"Example\.widths\.1: .*integer; got '4'"),
         ({"images": 0}, r"Example\.images: .*greater than 0; got 0"),
         ({"latent_dim": object()}, "Example: .*expected plain TOML values"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,15 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="Cannot write"):
         files.write_text(tmp_path / "file" / "below.txt", "x")
+
+
+def test_a_place_that_cannot_hold_a_folder_is_said_before_any_work(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match="file is not a folder"):
+        files.check_absent(tmp_path / "file" / "deep" / "out")
+    with pytest.raises(RunError, match="output path is empty"):
+        files.check_absent(Path())
+    files.check_absent(tmp_path / "new" / "deep")
 
 
 def test_a_new_folder_appears_at_the_end_or_not_at_all(tmp_path):

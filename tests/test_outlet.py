@@ -23,8 +23,8 @@ def outlet(form, **kwargs):
 
 def extended(items):
     form = ItemFormat.of(items)
-    labels = np.array([item[1] for item in items])
-    return ExtendedDataset(items, labels, pool(), outlet(form), form)
+    labels = [item[1] for item in items]
+    return ExtendedDataset(items, labels, pool(), [1] * 4, outlet(form), form)
 
 
 def test_several_rows_at_once_are_the_rows_one_by_one():
@@ -48,7 +48,7 @@ def test_a_row_can_be_changed_without_changing_the_pool():
 def test_items_with_more_than_image_and_label_are_refused_when_extending():
     form = ItemFormat.of([{"image": torch.zeros(1, 8, 8), "label": 0, "age": 70}])
     with pytest.raises(DataError, match="besides image and label: 'age'"):
-        ExtendedDataset([], np.array([], dtype=np.int64), pool(), outlet(form), form)
+        ExtendedDataset([], [], pool(), [1] * 4, outlet(form), form)
 
 
 def test_a_stated_float_range_is_kept():

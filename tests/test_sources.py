@@ -8,7 +8,7 @@ from PIL import Image
 
 from ganaug import Config, DatasetPlugin, LabelledImages, Registry, hookimpl
 from ganaug.errors import ConfigError, DataError, PluginConflictError, UnknownPluginError
-from ganaug.sources import open_images
+from ganaug.sources import check_outside, open_images
 
 BUILTIN = "ganaug.builtin.data.plugin"
 
@@ -125,3 +125,18 @@ def test_a_colon_in_a_path_that_exists_is_no_plugin(folder, registry):
     assert len(open_images(odd.name, registry)) == 2
     assert len(open_images(str(odd), registry)) == 2
     assert len(open_images(f"folder:{odd}", registry)) == 2
+
+
+def test_empty_text_is_not_the_current_folder():
+    with pytest.raises(DataError, match="DATA is empty"):
+        open_images("", Registry.load())
+
+
+def test_output_among_the_images_is_refused(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ConfigError, match="inside the images' own folder"):
+        check_outside(tmp_path / "photos" / "run", str(tmp_path / "photos"))
+    with pytest.raises(ConfigError, match="inside"):
+        check_outside(tmp_path / "photos" / "run", f"folder:{tmp_path / 'photos'}")
+    check_outside(tmp_path / "run", str(tmp_path / "photos"))
+    check_outside(tmp_path / "run", "digits")

@@ -35,7 +35,7 @@ def assert_same_weights(one, two):
 def build_dcgan(images):
     plugin = Registry.load().generators["dcgan"]
     torch.manual_seed(0)
-    return plugin.build(plugin.config(width=4, latent_dim=8, batch_size=None), images.spec)
+    return plugin.build(plugin.config(width=4, latent_dim=8, batch_size=8), images.spec)
 
 
 def test_progress_counts_images_steps_and_epochs(blobs, tiny_gan):
@@ -313,6 +313,8 @@ def test_images_that_do_not_fit_the_generator_are_refused(blobs, tiny_gan):
         train(tiny_gan, make_images(size=16), total_images=8)
     with pytest.raises(DataError, match=r"1 class.*2"):
         train(tiny_gan, make_images(classes=2), total_images=8)
+    with pytest.raises(ConfigError, match="train takes a built Generator; got 'dcgan'"):
+        train("dcgan", blobs, total_images=8)
     with pytest.raises(ConfigError, match="total_images must be at least 1; got 0"):
         train(tiny_gan, blobs, total_images=0)
     with pytest.raises(ConfigError, match="No device is called 'warp'"):
@@ -362,13 +364,20 @@ from pathlib import Path
 images = make_images(size=16, classes=2, channels=3)
 plugin = Registry.load().generators["dcgan"]
 torch.manual_seed(int(__import__("os").environ.get("RANK", 0)))  # the first process's must win
-config = plugin.config(width=8, latent_dim=8, batch_size=None)
+config = plugin.config(width=8, latent_dim=8, batch_size=8)
 training = train(
     plugin.build(config, images.spec), images, total_images=64, batch_size=8, random_state=0,
     precision="32-true",
 )
-for _ in training:
-    pass
+for progress in training:
+    # A decision that every process must reach alike, from numbers that each has its own share of.
+    if progress.images_seen >= 64 or progress.seconds > 3600:
+        break
+    seen = (progress.losses, progress.logs, progress.seconds)
+    if torch.distributed.is_initialized():
+        everybody = [None, None]
+        torch.distributed.all_gather_object(everybody, seen)
+        assert everybody[0] == everybody[1], everybody
 if training.is_first_process:
     state = {k: v for k, v in training.ema.network.state_dict().items()}
     write_tensors(Path(sys.argv[2]), state, {})

@@ -26,6 +26,10 @@ def images_from_arrays(
     """Take arrays or tensors (N, C, H, W) as labelled images. Raises ShapeError or DataError."""
     if np.ndim(X) != 4:
         raise ShapeError(f"X must have shape (N, C, H, W); got {tuple(np.shape(X))}.")
+    if labels.ndim != 1:
+        raise ShapeError(f"y must have shape (N,), a label an image; got {labels.shape}.")
+    if not len(X):
+        raise DataError("X holds no images.")
     if len(X) != len(labels):
         raise DataError(f"X has {len(X)} images but y has {len(labels)} labels.")
     pixels = X.detach().cpu().numpy() if isinstance(X, Tensor) else np.asarray(X)

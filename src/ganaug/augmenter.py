@@ -30,7 +30,7 @@ from ganaug.fitting import (
 )
 from ganaug.generator import Generator
 from ganaug.items import ItemFormat
-from ganaug.model import ImageModel
+from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset, Outlet
 from ganaug.pool import Pool
 from ganaug.registry import Registry
@@ -135,6 +135,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         imbalanced-learn's do. Returns the same kinds and dtypes, originals first.
         """
         values, labels = np.unique(np.asarray(y), return_inverse=True)
+        labels = labels.reshape(np.shape(y))
         images = images_from_arrays(X, labels, [str(v) for v in values], self.value_range)
         by_value = values.tolist()
         to_add = counts_to_add(
@@ -167,6 +168,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         self.sampling_strategy_ = {labels[index]: n for index, n in to_add.items()}
         self.model_ = model
         self._set_state(form, labels, {index: to_add[index] for index in grown}, record)
+        self._drawn_pool()  # now, before data loaders fork their workers
 
     def _set_state(
         self,
@@ -198,8 +200,11 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             _logger.info("classes %s: stopped since %s", part.name, reason)
             trainings.append(training)
             histories.append(history)
-        model = make_model(chosen, parts, trainings, recipe, keep_copies=self.filter is None)
-        if built is not None:
+        source = None if built is not None else Source(recipe.generator, recipe.settings)
+        model = make_model(
+            chosen, parts, trainings, recipe, keep_copies=self.filter is None, source=source
+        )
+        if source is None:
             return model, None
         config = describe_run(images, parts, recipe, registry, source="python")
         return model, Record(config, images.without_pixels(), tuple(histories))
@@ -215,7 +220,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             {
                 "generator": self.generator if isinstance(self.generator, str) else "object",
                 "settings": dict(settings),
-                "size": self.size or getattr(getattr(self.generator, "spec", None), "height", None),
+                "size": self.size,
                 "conditioning": self.conditioning or "conditional",
                 "total_images": self.total_images,
                 "stop": [policy for policy in self.stop if isinstance(policy, str)],
@@ -226,41 +231,57 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         )
 
     def _check_parameters(self) -> None:
-        if not 0.0 <= self.ratio <= 1.0:
-            raise ConfigError(f"ratio is a probability, from 0 to 1; got {self.ratio!r}.")
+        _check_ratio(self.ratio)
+        if not isinstance(self.generator, str | Generator):
+            raise ConfigError(f"generator must be a name or a Generator; got {self.generator!r}.")
+        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
+            raise ConfigError(f"random_state must be a whole number; got {self.random_state!r}.")
         if self.filter not in ("copies", None):
             raise ConfigError(f"filter must be 'copies' or None; got {self.filter!r}.")
         if isinstance(self.stop, str):
             raise ConfigError(f"stop must be a sequence, such as ({self.stop!r},).")
+        for policy in self.stop:
+            if not isinstance(policy, str | StoppingPolicy):
+                raise ConfigError(f"stop holds names and stopping policies; got {policy!r}.")
 
     # --- using what was fitted --------------------------------------------------------------
 
     def extend(self, dataset: Any) -> ExtendedDataset:
         """Return a dataset of the originals, then the synthetic images that balance it.
 
-        Synthetic items have the form of `dataset`'s own. Raises NotFittedError before `fit`.
+        Synthetic items have the form of `dataset`'s own. Raises NotFittedError before `fit`,
+        DataError for items with more than image and label, ShapeError for images of other
+        channels than those of `fit`.
         """
         self._check_fitted()
-        labels = labelled_images(dataset).labels
-        form = ItemFormat.of(dataset, self._float_range())
-        return ExtendedDataset(dataset, labels, self._drawn_pool(), self._outlet(), form)
+        labels = labelled_images(dataset).labels.tolist()
+        pool, form = self._drawn_pool(), ItemFormat.of(dataset, self._float_range())
+        if self.image_transform is None and len(pool):
+            self._check_shape(form)
+        added = [self._labels[index] for index in pool.labels]
+        return ExtendedDataset(dataset, labels, pool, added, self._outlet(), form)
 
     def sample(self, class_: str | int, n: int, *, random_state: int | None = None) -> Any:
-        """Draw n new images of a class, by name or index.
+        """Draw n new images of a class, by name or label.
 
         Returns them as the dataset of `fit` had them: a list of Pillow images, or one tensor or
         array (n, ...). The same `random_state` gives the same images; None draws anew each time.
         Raises ConfigError for a class that is unknown or was not trained.
         """
         self._check_fitted()
-        label = class_indices([class_], self.class_names_)[0] if isinstance(class_, str) else class_
+        if n < 0:
+            raise ConfigError(f"n, the images to draw, cannot be negative; got {n}.")
+        if isinstance(class_, str):
+            label = class_indices([class_], self.class_names_)[0]
+        else:
+            label = self._labels.index(class_) if class_ in self._labels else -1
         if label not in self._to_add or self.model_ is None:
             trained = ", ".join(self.class_names_[label] for label in self._to_add) or "none"
             raise ConfigError(
                 f"Class {class_!r} was not trained; the trained classes are: {trained}. Fit with "
                 "a sampling_strategy that grows it."
             )
-        seed = int(self._rng().integers(2**48)) if random_state is None else random_state
+        seed = int(self._generator(random_state).integers(2**48))
         pixels = self.model_.draw(list(self._to_add).index(label), n, seed=seed)
         images = self._form.images(pixels)
         if not issubclass(self._form.image_type, torch.Tensor | np.ndarray):
@@ -289,11 +310,14 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     ) -> Any:
         """Do what calling does, at another ratio; return the images alone."""
         self._check_fitted()
+        _check_ratio(ratio)
         pool = self._drawn_pool()
         if not len(pool) or not len(labels):
             return images
-        rng = self._rng() if random_state is None else np.random.default_rng(random_state)
+        rng = self._generator(random_state)
         indices = self._indices_of(labels)
+        if len(indices) != len(images):
+            raise ShapeError(f"The batch has {len(images)} images but {len(indices)} labels.")
         chosen = np.isin(indices, list(pool.counts)) & (rng.random(len(indices)) < ratio)
         if not chosen.any():
             return images
@@ -320,8 +344,8 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         )
 
     def _drawn_pool(self) -> Pool:
-        """Return the pool of synthetic images, drawn on first use, once."""
-        if self._pool is None:
+        """Return the pool of synthetic images; drawn once, and anew where its file has gone."""
+        if self._pool is None or not self._pool.is_there:
             self._pool = self._draw_pool()
         return self._pool
 
@@ -342,19 +366,41 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         return (0.0, 1.0) if self.model_ is None else self.model_.output.value_range
 
     def _float_range(self) -> tuple[float, float]:
-        """The range of float images that callers show: as stated, else (0, 1)."""
-        return self.value_range or (0.0, 1.0)
+        """The range of float images that callers show: as stated for floats, else (0, 1)."""
+        fitted_on_floats = self.model_ is not None and self.model_.output.dtype == "float32"
+        return self._source_range() if fitted_on_floats else (0.0, 1.0)
+
+    def _check_shape(self, form: ItemFormat) -> None:
+        assert self.model_ is not None
+        if form.channels != self.model_.shape[0]:
+            raise ShapeError(
+                f"The dataset's images have {form.channels} channel(s), the synthetic ones "
+                f"{self.model_.shape[0]}. Extend the images that fit was given, or pass what you "
+                "apply to them as image_transform."
+            )
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "random_state_"):
             raise NotFittedError("This SyntheticAugmenter is not fitted; call fit(dataset) first.")
 
+    def _generator(self, random_state: int | None) -> np.random.Generator:
+        """Return the generator of one call: its own, or this process's, which goes on."""
+        if random_state is None:
+            return self._rng()
+        try:
+            return np.random.default_rng(random_state)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"random_state must be a whole number, 0 or more; got {random_state!r}."
+            ) from error
+
     def _rng(self) -> np.random.Generator:
         """Return this process's own generator; a worker's follows from the worker's seed."""
         worker = get_worker_info()
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         key = (os.getpid(), None if worker is None else worker.seed)
         if self._random is None or self._random[0] != key:
-            entropy = [self.random_state_, 3] + ([] if worker is None else [worker.seed])
+            entropy = [self.random_state_, 3, rank] + ([] if worker is None else [worker.seed])
             self._random = (key, np.random.default_rng(entropy))
         return self._random[1]
 
@@ -387,12 +433,14 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         """Read a run directory that `save` or ``ganaug fit`` wrote.
 
         An augmenter from the command line's run grows the trained classes to the largest one.
-        `image_transform` and `ratio` are not kept; set them again. Raises RunError for a run
-        that is missing, damaged or of a newer version.
+        `sampling_strategy_` is kept; `sampling_strategy`, `ratio`, `image_transform`, `device`
+        and policies that were given built are not: set them again. Draw before data loaders
+        fork, or each worker draws for itself. Raises RunError for a run that is missing,
+        damaged or of a newer version.
         """
         fitted = read_fitted(path)
         recipe, model = fitted.config.recipe, fitted.model
-        value_range = model.output.value_range
+        value_range, usual = model.output.value_range, DTYPE_RANGES[np.dtype(model.output.dtype)]
         augmenter = cls(
             recipe.generator,
             config=recipe.settings,
@@ -402,7 +450,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             stop=recipe.stop,
             select=recipe.select,
             filter=None if model.copies is None else "copies",
-            value_range=None if value_range in DTYPE_RANGES.values() else value_range,
+            value_range=None if value_range == usual else value_range,
             precision=recipe.precision,
             random_state=recipe.random_state,
         )
@@ -414,3 +462,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         augmenter.model_ = model
         augmenter._set_state(fitted.form, fitted.labels, fitted.to_add, Path(path))
         return augmenter
+
+
+def _check_ratio(ratio: Any) -> None:
+    """Raise ConfigError unless `ratio` is a probability."""
+    if not isinstance(ratio, float | int | np.number) or not 0.0 <= ratio <= 1.0:
+        raise ConfigError(f"ratio is a probability, from 0 to 1; got {ratio!r}.")

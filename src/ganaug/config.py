@@ -68,11 +68,15 @@ class Config(BaseModel):
         # A misspelt field comes before the required one that it was meant to be.
         errors = error.errors(include_url=False)
         first = min(errors, key=lambda each: each["type"] != "extra_forbidden")
-        name = ".".join(str(part) for part in first["loc"]) or "config"
+        name = ".".join(str(part) for part in first["loc"])
         more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""
         if first["type"] == "extra_forbidden":
             fields = sorted(cls.model_fields)
             choices = f"The fields are {', '.join(fields)}." if fields else "It has no fields."
             return f"{cls.__name__} has no field {name!r}.{nearest(name, fields)} {choices}{more}"
-        found = first.get("input")
-        return f"{cls.__name__}.{name}: {first['msg']}; got {found!r}.{more}"
+        message = first["msg"].removeprefix("Value error, ").rstrip(".")
+        if not name:  # about several fields, which the message names
+            return f"{cls.__name__}: {message}.{more}"
+        if first["type"] == "missing":
+            return f"{cls.__name__}.{name}: {message[0].lower()}{message[1:]}, but missing.{more}"
+        return f"{cls.__name__}.{name}: {message}; got {first.get('input')!r}.{more}"

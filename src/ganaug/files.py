@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganaug.errors import RunError
 
-__all__ = ["append_line", "check_absent", "new_folder", "write_bytes", "write_text"]
+__all__ = ["append_line", "check_absent", "check_place", "new_folder", "write_bytes", "write_text"]
 
 
 @contextmanager
@@ -65,11 +65,23 @@ def append_line(path: str | Path, line: str) -> None:
 
 
 def check_absent(path: Path) -> None:
-    """Raise RunError when there is something at a path where a new folder is wanted."""
+    """Raise RunError when a new folder cannot be made at a path, or something is there."""
+    check_place(path)
     if path.exists():
         raise RunError(
             f"{path} exists already; nothing was written. Choose another --out or remove it."
         )
+
+
+def check_place(path: Path) -> None:
+    """Raise RunError unless files can be written at a path, its folders made where missing."""
+    if path == Path():
+        raise RunError("The output path is empty, or this very folder; name a new one.")
+    above = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    if not above.is_dir():
+        raise RunError(f"Cannot write {path}: {above} is not a folder. Choose another path.")
+    if not os.access(above, os.W_OK):
+        raise RunError(f"Cannot write {path}: {above} is read-only. Choose another path.")
 
 
 @contextmanager

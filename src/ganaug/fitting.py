@@ -13,7 +13,7 @@ from ganaug.config import Config
 from ganaug.copies import CopyFilter
 from ganaug.errors import ConfigError, DataError, ShapeError
 from ganaug.generator import Generator
-from ganaug.model import ImageModel, Output
+from ganaug.model import ImageModel, Output, Source
 from ganaug.randomness import seeded
 from ganaug.selection import Selection, check_selection, select
 from ganaug.spec import ImageSpec, LabelledImages
@@ -119,7 +119,8 @@ def plan_parts(
             raise ConfigError(
                 "conditioning='per-class' needs a generator by name, to build one each."
             )
-        return [Part(index=None, name="all", images=images.load(recipe.size), generator=built)]
+        loaded = _load_for(built.spec, images)
+        return [Part(index=None, name="all", images=loaded, generator=built)]
     config = resolve_config(registry, recipe)
     build = registry.generators[recipe.generator].build
     parts = []
@@ -129,6 +130,20 @@ def plan_parts(
         name = "all" if index is None else images.class_names[index]
         parts.append(Part(index=index, name=name, images=loaded, generator=generator))
     return parts
+
+
+def _load_for(spec: ImageSpec, images: LabelledImages) -> LabelledImages:
+    """Load images at the size of a built generator; only a square one can be resized to."""
+    if spec.height == spec.width:
+        return images.load(spec.height)
+    loaded = images.load()
+    if loaded.spec.shape[1:] != (spec.height, spec.width):
+        raise ShapeError(
+            f"The generator makes images of {spec.height}x{spec.width}; the training images are "
+            f"{loaded.spec.height}x{loaded.spec.width}. Images are resized to squares only: "
+            "resize them first, or build the generator for their size."
+        )
+    return loaded
 
 
 def _check_classes(images: LabelledImages) -> None:
@@ -205,6 +220,7 @@ def make_model(
     recipe: Recipe,
     *,
     keep_copies: bool = False,
+    source: Source | None = None,
 ) -> ImageModel:
     """Return the fitted model: selected weights, original size and bit depth, a copy filter."""
     return ImageModel(
@@ -212,6 +228,7 @@ def make_model(
         class_names=images.class_names,
         output=output_of(parts),
         copies=None if keep_copies else copies_of(parts),
+        source=source,
     )
 
 

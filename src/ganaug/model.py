@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,10 @@ from ganaug.errors import PluginError
 from ganaug.generator import Generator
 from ganaug.pixels import from_signed, resize
 from ganaug.randomness import seeded
+from ganaug.registry import Registry
+from ganaug.spec import ImageSpec
 
-__all__ = ["ImageModel", "Output"]
+__all__ = ["ImageModel", "Output", "Source"]
 
 _logger = logging.getLogger(__name__)
 
@@ -37,11 +39,33 @@ class Output:
     value_range: tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A generator plugin by name, and the fields of its config."""
+
+    name: str
+    settings: Mapping[str, Any]
+
+    def build(
+        self, spec: ImageSpec, weights: Mapping[str, torch.Tensor], registry: Registry | None = None
+    ) -> Generator:
+        """Build the generator around a network's weights, in eval mode.
+
+        Raises RuntimeError when the weights are another network's.
+        """
+        plugin = (registry or Registry.load()).generators[self.name]
+        with seeded(0):  # building draws weights, which are thrown away
+            generator = plugin.build(plugin.config.from_fields(self.settings), spec)
+        generator.network.load_state_dict(weights)
+        return generator.eval().requires_grad_(False)
+
+
 class ImageModel:
     """Draws images of its classes at their original size and bit depth, copies left out.
 
     generators: one for all classes (conditional, or one class), or one a class.
     class_names: the classes it can draw. copies: what is refused; None refuses nothing.
+    source: how the generators are built; with it, only averaged networks are pickled.
     dropped: copies refused so far, a class.
     """
 
@@ -51,12 +75,26 @@ class ImageModel:
         class_names: Sequence[str],
         output: Output,
         copies: CopyFilter | None,
+        source: Source | None = None,
     ) -> None:
         self.generators = tuple(generators)
+        self.source = source
         self.class_names = tuple(class_names)
         self.output = output
         self.copies = copies
         self.dropped = dict.fromkeys(self.class_names, 0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self.source is not None:
+            state["generators"] = [(g.spec, dict(g.network.state_dict())) for g in self.generators]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self.source is not None:
+            rebuilt = (self.source.build(spec, weights) for spec, weights in state["generators"])
+            self.generators = tuple(rebuilt)
 
     @property
     def shape(self) -> tuple[int, int, int]:

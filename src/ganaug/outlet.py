@@ -47,6 +47,11 @@ class Outlet:
         if self.image_transform is not None:
             fresh = [self.image_transform(image) for image in self.form.images(pixels)]
             fresh = torch.stack([torch.as_tensor(np.asarray(image)) for image in fresh])
+            if fresh.is_floating_point() and not _is_float(batch):
+                raise DataError(
+                    f"image_transform makes floats, the batch holds {batch.dtype}. Transform the "
+                    "batch before it is augmented, or leave image_transform out."
+                )
         else:
             fresh = torch.from_numpy(self._convert(pixels, self._checked_dtype(batch)))
         if tuple(fresh.shape[1:]) != tuple(batch.shape[1:]):
@@ -55,19 +60,19 @@ class Outlet:
                 f"{tuple(batch.shape[1:])}. Give what you apply to a raw image as image_transform."
             )
         if isinstance(batch, Tensor):
-            replaced = batch.clone()
             where = torch.from_numpy(rows).to(batch.device)
-            replaced[where] = fresh.to(batch.device, batch.dtype)
-            return replaced
+            fresh = fresh.to(batch.device, batch.dtype)
+            if batch.dtype == torch.uint16:  # which torch cannot index into
+                as_signed = batch.view(torch.int16).index_copy(0, where, fresh.view(torch.int16))
+                return as_signed.view(torch.uint16)
+            return batch.index_copy(0, where, fresh)
         copied = batch.copy()
         copied[rows] = fresh.numpy().astype(batch.dtype)
         return copied
 
     def _checked_dtype(self, batch: Any) -> np.dtype[Any]:
         """Return the NumPy dtype to fill a batch with, after a look at a float batch's range."""
-        if not (
-            batch.is_floating_point() if isinstance(batch, Tensor) else batch.dtype.kind == "f"
-        ):
+        if not _is_float(batch):
             return np.dtype(str(batch.dtype).removeprefix("torch."))
         low, high = float(batch.min()), float(batch.max())
         slack = 1e-3 * (self.float_range[1] - self.float_range[0])
@@ -87,17 +92,32 @@ class Outlet:
         return from_signed(to_signed(pixels, self.pixel_range), dtype=dtype, value_range=wanted)
 
 
+def _is_float(batch: Any) -> bool:
+    if isinstance(batch, Tensor):
+        return batch.is_floating_point()
+    return bool(batch.dtype.kind == "f")
+
+
 class ExtendedDataset(Dataset[Any]):
     """A dataset's own items, then synthetic ones in the same form.
 
     targets: the label of every row. is_synthetic: bool (N,).
+
+    labels: of the dataset. added: labels of the pool's rows, as the dataset would have them.
+    Raises DataError when the dataset's items hold more than an image and a label.
     """
 
     def __init__(
-        self, dataset: Any, labels: NDArray[np.int64], pool: Pool, outlet: Outlet, form: ItemFormat
+        self,
+        dataset: Any,
+        labels: Sequence[int],
+        pool: Pool,
+        added: Sequence[int],
+        outlet: Outlet,
+        form: ItemFormat,
     ) -> None:
         self.dataset = dataset
-        self.targets: list[int] = [*labels.tolist(), *pool.labels.tolist()]
+        self.targets: list[int] = [*labels, *added]
         self.is_synthetic = np.arange(len(self.targets)) >= len(dataset)
         self._originals = len(dataset)
         self._pool = pool

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-import weakref
 from collections.abc import Iterable, Mapping
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +60,17 @@ class Pool:
                 f"Cannot keep synthetic images in {folder}: {error.strerror}."
             ) from error
         pool = cls(path, counts)
-        weakref.finalize(pool, _remove, folder, os.getpid())
+        # Multiprocessing's: it also runs when a worker ends, and never for its parent's pool.
+        Finalize(pool, shutil.rmtree, (folder, True), exitpriority=0)
         return pool
 
     def __len__(self) -> int:
         return sum(self.counts.values())
+
+    @property
+    def is_there(self) -> bool:
+        """False once the file has gone with the process that drew it."""
+        return not len(self) or self.path.exists()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "counts": self.counts}
@@ -97,8 +102,3 @@ class Pool:
                     "process that drew them. Save the augmenter and load it instead of pickling."
                 ) from error
         return self._pixels
-
-
-def _remove(folder: Path, owner: int) -> None:
-    if os.getpid() == owner:  # a forked worker that ends must not take the file away
-        shutil.rmtree(folder, ignore_errors=True)

@@ -18,9 +18,9 @@ from ganaug.checkpoints import read_tensors, read_tree, write_tensors, write_tre
 from ganaug.config import Config
 from ganaug.copies import CopyFilter
 from ganaug.errors import GanaugError, RunError
-from ganaug.files import append_line, write_text
+from ganaug.files import append_line, check_place, write_text
 from ganaug.fitting import Part, Recipe, output_of
-from ganaug.model import ImageModel, Output
+from ganaug.model import ImageModel, Output, Source
 from ganaug.spec import ImageSpec, LabelledImages
 from ganaug.stopping import History, Progress
 
@@ -45,7 +45,7 @@ class FormConfig(Config):
     layout: Literal["HW", "HWC", "CHW"]
     dtype: str
     channels: int
-    labels: tuple[int | str, ...]
+    labels: tuple[int | float | bool | str, ...]
     to_add: dict[str, int]
 
 
@@ -150,6 +150,7 @@ class Run:
     @staticmethod
     def check_free(path: Path) -> None:
         """Raise RunError unless a run can begin at the path."""
+        check_place(path)
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             resume = " or go on with --resume" if (path / "run.toml").exists() else ""
             raise RunError(f"{path} exists already. Choose another path, remove it{resume}.")
@@ -274,7 +275,9 @@ class Run:
             self._check_intact(references, manifest)
             copies = CopyFilter.from_tensor(read_tensors(references)[0]["hashes"])
         output = Output(**self.config.output.model_dump())
-        return ImageModel(generators, self.config.class_names, output, copies)
+        recipe = self.config.recipe
+        source = Source(recipe.generator, recipe.settings)
+        return ImageModel(generators, self.config.class_names, output, copies, source)
 
     def _read_generator(
         self, index: int | None, registry: Registry, manifest: dict[str, str]
@@ -287,17 +290,14 @@ class Run:
             )
         self._check_intact(path, manifest)
         weights, header = read_tensors(path)
-        plugin = registry.generators[header["generator"]]
-        spec = ImageSpec(**header["spec"])
-        generator = plugin.build(plugin.config.from_fields(header["settings"]), spec)
+        source = Source(header["generator"], header["settings"])
         try:
-            generator.network.load_state_dict(weights)
+            return source.build(ImageSpec(**header["spec"]), weights, registry)
         except RuntimeError as error:
             raise RunError(
                 f"{path} does not fit generator {header['generator']!r} as installed here: "
                 f"{str(error).splitlines()[0]} The run was made by {self.config.provider}."
             ) from error
-        return generator.eval().requires_grad_(False)
 
     # --- integrity --------------------------------------------------------------------------
 

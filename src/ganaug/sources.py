@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ganaug.errors import DataError, PluginConflictError
+from ganaug.errors import ConfigError, DataError, PluginConflictError
 
 if TYPE_CHECKING:
     from ganaug.plugins import DatasetPlugin
@@ -27,16 +27,28 @@ def open_images(
     be used; PluginConflictError when two plugins claim it equally; UnknownPluginError and
     ConfigError for a wrong name or field.
     """
-    name, location = _parse(data, registry)
+    name, location = _parse(data)
     plugin = registry.datasets[name] if name else _claimant(location, registry)
     return plugin.open(plugin.config.from_strings(fields or {}), location)
 
 
-def _parse(data: str, registry: Registry) -> tuple[str | None, Path]:
-    """Return the plugin, if one is named, and the location.
+def check_outside(out: Path, data: str) -> None:
+    """Raise ConfigError when output would land inside the folder of DATA, among its images."""
+    _, location = _parse(data)
+    if location.is_dir() and out.resolve().is_relative_to(location.resolve()):
+        raise ConfigError(
+            f"--out {out} is inside the images' own folder {location}, where it would be taken "
+            "for images. Write it somewhere else."
+        )
+
+
+def _parse(data: str) -> tuple[str | None, Path]:
+    """Return the plugin, if one is named, and the location. Raises DataError for empty text.
 
     A colon may be part of a path: what stands before it is a plugin's name unless that path exists.
     """
+    if not data.strip():
+        raise DataError("DATA is empty; expected [PLUGIN:]LOCATION, such as photos/ or digits.")
     name, colon, rest = data.partition(":")
     is_drive = len(name) == 1 and rest[:1] in {"\\", "/"}  # C:\images
     if not colon or is_drive or "/" in name or "\\" in name or Path(data).exists():

@@ -8,9 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganaug.errors import ConfigError, DataError
+from ganaug.errors import ConfigError, DataError, nearest
 
 __all__ = ["SamplingStrategy", "counts_to_add"]
+
+#: The words that imbalanced-learn takes for over-sampling.
+_WORDS = ("auto", "minority", "not minority", "not majority", "all")
 
 SamplingStrategy = (
     float | str | Mapping[Any, int] | Callable[[NDArray[np.int64]], Mapping[Any, int]]
@@ -39,10 +42,17 @@ def counts_to_add(
     if len(present) < 2:
         if isinstance(by_index, dict):
             return _for_one_class(by_index, labels)
-        found = class_names[int(present[0])] if len(present) else "no images"
+        if not len(present):
+            raise DataError("Balancing needs images of two classes or more; there are no images.")
+        found = class_names[int(present[0])]
         raise DataError(
             f"Balancing needs images of two classes or more; got {found!r} only. To grow one "
             "class, give its final count: sampling_strategy={" + f"{found!r}: 500" + "}."
+        )
+    if isinstance(by_index, str) and by_index not in _WORDS:
+        raise ConfigError(
+            f"sampling_strategy={by_index!r}: expected one of {', '.join(_WORDS)}, a float, or "
+            f"final counts by class.{nearest(by_index, _WORDS)}"
         )
     try:
         counts = check_sampling_strategy(by_index, labels, "over-sampling")
@@ -57,6 +67,8 @@ def _by_index(strategy: Mapping[Any, int], class_names: tuple[str, ...]) -> dict
 
     by_index: dict[int, int] = {}
     for key, count in strategy.items():
+        if not isinstance(key, str | int | np.integer):
+            raise ConfigError(f"sampling_strategy names {key!r}; expected class names or indices.")
         index = class_indices([key], class_names)[0] if isinstance(key, str) else int(key)
         if not 0 <= index < len(class_names):
             raise ConfigError(

@@ -69,6 +69,11 @@ def train(
     number, device or precision; while iterating, TrainingFailedError when losses stay
     non-finite after five retries at half the learning rate each.
     """
+    if not isinstance(generator, Generator):
+        raise ConfigError(
+            f"train takes a built Generator; got {generator!r}. Build one with "
+            "Registry.load().generators[NAME].build(config, spec)."
+        )
     for name, value in (("total_images", total_images), ("batch_size", batch_size)):
         if value < 1:
             raise ConfigError(f"{name} must be at least 1; got {value}.")
@@ -201,15 +206,25 @@ class Training(Iterator[Progress]):
             self.generator.network, batch_size=batch_size, images_seen=self.images_seen
         )
         self._keep(batch_size)
-        self.seconds += time.perf_counter() - started
         if self.rollbacks:
             logs["rollbacks"] = [self.rollbacks]
+        return self._progress(records, logs, time.perf_counter() - started)
+
+    def _progress(
+        self, losses: dict[str, list[float]], logs: dict[str, list[float]], seconds: float
+    ) -> Progress:
+        """Average over repeats and processes: every process must reach the same decisions."""
+        means = [sum(values) / len(values) for values in [*losses.values(), *logs.values()]]
+        record = torch.tensor([seconds, *means], dtype=torch.float64, device=self.device)
+        average([record])
+        seconds, *means = record.tolist()
+        self.seconds += seconds
         return Progress(
             images_seen=self.images_seen,
             step=self.step,
             epoch=self.images_seen // len(self.images),
-            losses={name: sum(values) / len(values) for name, values in records.items()},
-            logs={name: sum(values) / len(values) for name, values in logs.items()},
+            losses=dict(zip(losses, means, strict=False)),
+            logs=dict(zip(logs, means[len(losses) :], strict=True)),
             seconds=self.seconds,
         )
 
@@ -340,7 +355,9 @@ class Training(Iterator[Progress]):
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of the same generator and images, bit for bit.
+        """Go on from a state of the same generator and images, bit for bit on the CPU.
+
+        Should a later loss not be finite, this is the state to go back to.
 
         Raises RunError when the state is another version's or another generator's.
         """

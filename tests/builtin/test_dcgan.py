@@ -392,6 +392,9 @@ def test_a_given_field_wins_over_the_preset() -> None:
     assert DCGANConfig.from_strings({"preset": "radford", "diffaugment": "flip,vflip"}) == (
         DCGANConfig(preset="radford", diffaugment=("flip", "vflip"))
     )
+    assert DCGANConfig(batch_size=None).batch_size == 16
+    assert make(spec(), preset="radford", **SMALL).batch_size(0) is None
+    assert make(spec(), preset="radford", batch_size=8, **SMALL).batch_size(0) == 8
     assert DCGANConfig(loss="hinge").spectral_norm
     assert not DCGANConfig(loss="hinge", spectral_norm=False).spectral_norm
 

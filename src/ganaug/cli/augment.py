@@ -60,9 +60,10 @@ def augment(
     from ganaug.files import check_absent, new_folder
     from ganaug.registry import Registry
     from ganaug.runs import Run
-    from ganaug.sources import open_images
+    from ganaug.sources import check_outside, open_images
 
     check_absent(out)
+    check_outside(out, data)
     strategy = None if sampling_strategy is None else parse_strategy(sampling_strategy)
     opened, registry = Run.open(run), Registry.load()
     with status("Reading images"):
@@ -104,7 +105,7 @@ def parse_strategy(text: str) -> Any:
     if not text.lstrip().startswith("{"):
         return text
     try:
-        counts = ast.literal_eval(text)  # JSON objects of numbers are Python's dicts
+        counts = ast.literal_eval(text)  # a JSON object of counts is a Python dict
     except (ValueError, SyntaxError) as error:
         raise ConfigError(
             f"--sampling-strategy cannot be read as final counts; expected text such as "

@@ -167,7 +167,9 @@ def fit(
     ] = None,
     device: Annotated[
         str,
-        typer.Option(metavar="D", help="auto, cpu, cuda, cuda:1, ...", rich_help_panel=_COMPUTING),
+        typer.Option(
+            metavar="D", help="auto, or a torch device such as cpu.", rich_help_panel=_COMPUTING
+        ),
     ] = "auto",
 ) -> None:
     """Train a generator on labelled images and write a run directory.

@@ -28,7 +28,7 @@ from ganaug.fitting import (
 )
 from ganaug.registry import Registry
 from ganaug.runs import Run, describe_run
-from ganaug.sources import open_images
+from ganaug.sources import check_outside, open_images
 from ganaug.splits import write_splits
 from ganaug.stopping import History, first_reason
 
@@ -52,6 +52,7 @@ def fit_run(request: FitRequest) -> int:
     """
     _check_single_process()
     Run.check_free(request.out)
+    check_outside(request.out, request.data)
     registry = Registry.load()
     recipe = make_recipe(request, registry)
     with status("Reading images"):

@@ -19,7 +19,8 @@ Policy = Literal["translation", "cutout", "color", "flip", "vflip"]
 #: What each preset sets, apart from its networks. A field that the user gives wins.
 PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        "default": {},
+        # What `python benchmarks/dcgan_recipes.py` found best on few images; see the class below.
+        "default": {"batch_size": 16},
         # Radford et al. 2016 and the PyTorch example of it.
         "radford": {
             "loss": "bce",
@@ -69,8 +70,8 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 class DCGANConfig(Config):
     """Settings of a DCGAN. `preset` chooses the networks and what every other field starts from.
 
-    A field that is given wins over the preset. Raises pydantic's ValidationError for a value that
-    the loss cannot use.
+    A field that is given wins over the preset; None stands for what the preset has. Raises
+    pydantic's ValidationError for a value that the loss cannot use.
     """
 
     preset: Literal["default", "radford", "keras-faces", "mammo-patches"] = "default"
@@ -81,7 +82,7 @@ class DCGANConfig(Config):
     generator_learning_rate: float = Field(default=2e-4, gt=0.0)
     discriminator_learning_rate: float = Field(default=4e-4, gt=0.0)  # Heusel et al. 2017
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # of Adam
-    batch_size: int | None = Field(default=16, ge=1)  # None: the training loop's
+    batch_size: int | None = Field(default=None, ge=1)  # radford has none: the training loop's
     r1_gamma: float = Field(default=0.05, ge=0.0)  # Mescheder et al. 2018, section 4.1
     r2_gamma: float = Field(default=0.05, ge=0.0)
     penalty_every: int = Field(default=4, ge=1)  # steps, at random (Karras et al. 2020, "lazy")
@@ -94,7 +95,7 @@ class DCGANConfig(Config):
     def _fill_and_check(self) -> Self:
         """Fill what was not given from the preset; refuse what cannot go together."""
         for name, value in PRESETS[self.preset].items():
-            if name not in self.model_fields_set:
+            if name not in self.model_fields_set or getattr(self, name) is None:
                 # The way around `frozen`, while the object is still being built.
                 object.__setattr__(self, name, value)
         if self.spectral_norm is None:
