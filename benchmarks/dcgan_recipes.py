@@ -39,14 +39,13 @@ from ganaug.grids import draw_grid
 from ganaug.pixels import to_signed
 from ganaug.sources import open_images
 
-NO_PENALTY = {"r1_gamma": 0.0, "r2_gamma": 0.0}
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
+    "relativistic": {"loss": "relativistic"},
+    "hinge, cutout": {"loss": "hinge", "diffaugment": ["translation", "cutout"]},
+    "default, flips": {"diffaugment": ["translation", "flip", "vflip"]},
     "radford": {"preset": "radford"},
     "radford, batch 16": {"preset": "radford", "batch_size": 16},
-    "hinge": {"loss": "hinge", **NO_PENALTY, "diffaugment": ["translation", "cutout"]},
-    "bce with R1": {"loss": "bce", "r2_gamma": 0.0},
-    "default, flips": {"diffaugment": ["translation", "flip", "vflip"]},
 }
 PER_CLASS = 12  # images of a class on the picture
 

@@ -381,6 +381,9 @@ for progress in training:
 if training.is_first_process:
     state = {k: v for k, v in training.ema.network.state_dict().items()}
     write_tensors(Path(sys.argv[2]), state, {})
+if torch.distributed.is_initialized():
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 """
 
 

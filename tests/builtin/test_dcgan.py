@@ -254,7 +254,7 @@ def test_penalties_on_some_steps_weigh_as_much_as_on_every_step() -> None:
     batch = make_batch(image)
     weighed = {}
     for every in (1, 4):
-        dcgan = make(image, **SMALL, penalty_every=every, diffaugment=())
+        dcgan = make(image, **SMALL, penalty_every=every, loss="relativistic", diffaugment=())
         phase = next(iter(dcgan.phases()))
         losses = [
             phase.loss(batch, torch.Generator().manual_seed(seed)).terms for seed in range(200)
@@ -270,7 +270,7 @@ def test_penalties_on_some_steps_weigh_as_much_as_on_every_step() -> None:
 
 def test_real_and_fake_images_are_augmented_apart() -> None:
     image = spec()
-    dcgan = make(image, **SMALL, diffaugment=("cutout",), r1_gamma=0.0, r2_gamma=0.0)
+    dcgan = make(image, **SMALL, diffaugment=("cutout",), r1_gamma=0.0)
     seen: list[torch.Tensor] = []
     dcgan.discriminator.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     next(iter(dcgan.phases())).loss(make_batch(image, 8), torch.Generator().manual_seed(0))
@@ -395,8 +395,18 @@ def test_a_given_field_wins_over_the_preset() -> None:
     assert DCGANConfig(batch_size=None).batch_size == 16
     assert make(spec(), preset="radford", **SMALL).batch_size(0) is None
     assert make(spec(), preset="radford", batch_size=8, **SMALL).batch_size(0) == 8
-    assert DCGANConfig(loss="hinge").spectral_norm
-    assert not DCGANConfig(loss="hinge", spectral_norm=False).spectral_norm
+
+
+def test_a_loss_brings_what_keeps_it_stable_unless_told() -> None:
+    def stabilisers(**fields: Any) -> tuple[bool | None, float | None, float | None]:
+        config = DCGANConfig(**fields)
+        return config.spectral_norm, config.r1_gamma, config.r2_gamma
+
+    assert stabilisers(loss="bce") == (False, 0.05, 0.0)
+    assert stabilisers(loss="hinge") == (True, 0.0, 0.0)
+    assert stabilisers(loss="relativistic") == (False, 0.05, 0.05)
+    assert stabilisers(loss="hinge", spectral_norm=False, r1_gamma=1.0) == (False, 1.0, 0.0)
+    assert stabilisers(preset="radford") == (False, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(

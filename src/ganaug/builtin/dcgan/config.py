@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ganaug.config import Config
 
-__all__ = ["PRESETS", "DCGANConfig"]
+__all__ = ["PRESETS", "STABILISERS", "DCGANConfig"]
 
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 Beta = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -66,6 +66,18 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     }
 )
 
+#: What keeps each loss stable, unless the preset or the user says otherwise.
+STABILISERS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+    {
+        # Mescheder et al. 2018, section 4.1; a gamma that is light, for short training.
+        "bce": {"spectral_norm": False, "r1_gamma": 0.05, "r2_gamma": 0.0},
+        # Miyato et al. 2018; no penalty, so nothing is differentiated twice.
+        "hinge": {"spectral_norm": True, "r1_gamma": 0.0, "r2_gamma": 0.0},
+        # Huang et al. 2024 (R3GAN).
+        "relativistic": {"spectral_norm": False, "r1_gamma": 0.05, "r2_gamma": 0.05},
+    }
+)
+
 
 class DCGANConfig(Config):
     """Settings of a DCGAN. `preset` chooses the networks and what every other field starts from.
@@ -75,31 +87,29 @@ class DCGANConfig(Config):
     """
 
     preset: Literal["default", "radford", "keras-faces", "mammo-patches"] = "default"
-    loss: Literal["bce", "hinge", "relativistic"] = "relativistic"
+    loss: Literal["bce", "hinge", "relativistic"] = "bce"
     latent_dim: int = Field(default=64, ge=1)
     width: int = Field(default=32, ge=4)  # channels at 32 px (default preset), or next to the image
-    spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
     generator_learning_rate: float = Field(default=2e-4, gt=0.0)
     discriminator_learning_rate: float = Field(default=4e-4, gt=0.0)  # Heusel et al. 2017
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # of Adam
-    batch_size: int | None = Field(default=None, ge=1)  # radford has none: the training loop's
-    r1_gamma: float = Field(default=0.05, ge=0.0)  # Mescheder et al. 2018, section 4.1
-    r2_gamma: float = Field(default=0.05, ge=0.0)
+    batch_size: int | None = Field(default=None, ge=1)  # None: 16, or what the preset has
+    spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
+    r1_gamma: float | None = Field(default=None, ge=0.0)  # None: 0.05, but 0 with hinge
+    r2_gamma: float | None = Field(default=None, ge=0.0)  # None: 0.05 with relativistic, else 0
     penalty_every: int = Field(default=4, ge=1)  # steps, at random (Karras et al. 2020, "lazy")
     diffaugment: tuple[Policy, ...] = ("translation",)  # Zhao et al. 2020
-    real_label: tuple[Probability, Probability] = (1.0, 1.0)  # bce: drawn from here each epoch
+    real_label: tuple[Probability, Probability] = (1.0, 1.0)  # low, high: drawn each epoch, bce
     generator_decay_epochs: int | None = Field(default=None, ge=1)  # learning rate x .99 each
     discriminator_decay_epochs: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _fill_and_check(self) -> Self:
-        """Fill what was not given from the preset; refuse what cannot go together."""
-        for name, value in PRESETS[self.preset].items():
+        """Fill what was not given from preset and loss; refuse what cannot go together."""
+        for name, value in {**STABILISERS[self.loss], **PRESETS[self.preset]}.items():
             if name not in self.model_fields_set or getattr(self, name) is None:
                 # The way around `frozen`, while the object is still being built.
                 object.__setattr__(self, name, value)
-        if self.spectral_norm is None:
-            object.__setattr__(self, "spectral_norm", self.loss == "hinge")
         low, high = self.real_label
         if low > high:
             raise ValueError(f"real_label goes from low to high; got {low}, {high}")

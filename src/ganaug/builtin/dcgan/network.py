@@ -189,18 +189,19 @@ class DCGAN(Generator):
     ) -> dict[str, Tensor]:
         """R1 and R2, on one step in `penalty_every` and as many times as strong."""
         every = self.config.penalty_every
-        wanted = {"r1": (self.config.r1_gamma, reals), "r2": (self.config.r2_gamma, fakes)}
-        wanted = {name: each for name, each in wanted.items() if each[0] > 0}
+        gammas = {"r1": self.config.r1_gamma, "r2": self.config.r2_gamma}
+        wanted = {name: gamma for name, gamma in gammas.items() if gamma}
         if not wanted or torch.rand((), generator=rng) * every >= 1:
             return {}
 
-        def critic(images: Tensor) -> Tensor:
-            logits: Tensor = self.discriminator(images, batch.labels)
+        def critic(x: Tensor) -> Tensor:
+            logits: Tensor = self.discriminator(x, batch.labels)
             return logits
 
+        images = {"r1": reals, "r2": fakes}
         return {
-            name: every * gamma / 2 * losses.zero_centered_gradient_penalty(critic, images)
-            for name, (gamma, images) in wanted.items()
+            name: every * gamma / 2 * losses.zero_centered_gradient_penalty(critic, images[name])
+            for name, gamma in wanted.items()
         }
 
     def _generator_loss(self, batch: Batch, rng: torch.Generator) -> Loss:
