@@ -384,6 +384,7 @@ if training.is_first_process:
 if torch.distributed.is_initialized():
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
+    __import__("os")._exit(0)  # gloo's threads now and then abort Python's own way out
 """
 
 

@@ -87,14 +87,17 @@ class ItemFormat:
         )
 
     def images(self, pixels: NDArray[Any]) -> list[Any]:
-        """Return pixels (N, C, H, W) of `pixel_dtype` as images of this kind, dtype and layout."""
+        """Return pixels (N, C, H, W) of `pixel_dtype` as images of this kind, dtype and layout.
+
+        They may share the memory of `pixels`, which should be the caller's to give away.
+        """
         if issubclass(self.image_type, Image.Image):
             return [to_pil(image) for image in pixels]
         if self.layout == "HW":
             pixels = pixels[:, 0]
         elif self.layout == "HWC":
             pixels = np.moveaxis(pixels, 1, 3)
-        pixels = np.array(pixels, order="C")
+        pixels = np.ascontiguousarray(pixels)
         if issubclass(self.image_type, np.ndarray):
             return list(pixels.astype(self.dtype, copy=False))
         return _as_class(torch.from_numpy(pixels).to(self.dtype), self.image_type)

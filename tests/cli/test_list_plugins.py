@@ -74,6 +74,6 @@ def test_a_name_in_several_kinds_is_shown_for_each(ganaug, installed):
 
 def test_fields_are_shown_with_what_their_author_wrote(ganaug):
     out = ganaug("plugins", "show", "dcgan").out
-    assert "loss = relativistic\n    bce | hinge | relativistic" in out
+    assert "loss = bce\n    bce | hinge | relativistic" in out
     assert "\n    None: with hinge only (Miyato et al. 2018)" in out
     assert "--set preset=..." in out
