@@ -22,6 +22,17 @@ def anonymous_megabytes() -> float:
     raise SystemExit("This benchmark reads RssAnon from /proc/self/status; Linux only.")
 
 
+def fit(images: LabelledImages, n: int) -> SyntheticAugmenter:
+    """Return an augmenter with a pool of n images."""
+    return SyntheticAugmenter(
+        "dcgan",
+        config={"width": 4},
+        sampling_strategy={"rare": n + 10},
+        total_images=64,
+        random_state=0,
+    ).fit(images)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=100_000)
@@ -33,16 +44,10 @@ def main() -> None:
         class_names=("common", "rare"),
         value_range=(0.0, 255.0),
     )
-    augmenter = SyntheticAugmenter(
-        "dcgan",
-        config={"width": 4},
-        sampling_strategy={"rare": n + 10},
-        total_images=64,
-        random_state=0,
-    ).fit(images)
-    # One draw first, so that what the generator itself needs is not counted as the pool's.
-    augmenter.sample("rare", 512)
+    # A small one first, so that what training and drawing themselves need is not counted.
+    fit(images, 600)
     before = anonymous_megabytes()
+    augmenter = fit(images, n)
     batch, labels = np.zeros((256, 3, 64, 64), dtype=np.uint8), np.ones(256, dtype=np.int64)
     for _ in range(n // 256 + 1):
         augmenter(batch, labels)
