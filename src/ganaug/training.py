@@ -19,7 +19,7 @@ from ganaug.datasets import labelled_images
 from ganaug.ema import EMA
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError, TrainingFailedError
 from ganaug.generator import Generator, Loss, Phase
-from ganaug.hardware import average, fuse, open_fabric, share_state
+from ganaug.hardware import average, fuse, keep_freed_memory, open_fabric, share_state
 from ganaug.interrupts import interrupt_at_the_end
 from ganaug.pixels import to_signed
 from ganaug.randomness import seeded
@@ -138,6 +138,8 @@ class Training(Iterator[Progress]):
         self.generator.to(memory_format=torch.channels_last)
         share_state(self.generator)
         self.snapshots: deque[Snapshot] = deque(maxlen=keep_snapshots)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         with self._forked_rng():
             self._read_phases()
         self._good_state = self.state_dict()
