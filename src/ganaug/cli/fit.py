@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ganaug.cli.opening import AllowBurnedIn, Open, Window, open_fields
 from ganaug.cli.requests import FitRequest
 
 __all__ = ["register"]
@@ -51,7 +52,7 @@ def fit(
         typer.Argument(
             metavar="DATA",
             help="Images, as \\[PLUGIN:]LOCATION: a folder of class folders, a labels.csv, "
-            "an .npz, or digits.",
+            "an .npz, DICOM or NIfTI files, or digits.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="The run directory to write.")],
@@ -152,6 +153,9 @@ def fit(
             metavar="S", min=0, help="Seed of everything; 0 unless given.", rich_help_panel=_ROWS
         ),
     ] = None,
+    open_: Open = None,
+    window: Window = None,
+    allow_burned_in: AllowBurnedIn = False,
     batch_size: Annotated[
         int | None,
         typer.Option(
@@ -181,6 +185,7 @@ def fit(
     request = FitRequest(
         data=data,
         out=out,
+        fields=open_fields(open_, window, allow_burned_in),
         generator=generator,
         settings=tuple(settings or ()),
         size=size,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganaug.cli.opening import assignments_of
 from ganaug.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from ganaug.registry import Registry
     from ganaug.runs import RunConfig
 
-__all__ = ["FitRequest", "assignments_of", "extended_recipe", "make_recipe"]
+__all__ = ["FitRequest", "extended_recipe", "make_recipe", "recorded_fields"]
 
 #: Options of the recipe that a resumed run must keep, by the name of their field.
 _FIXED = {
@@ -32,10 +33,14 @@ _EXTENDED = ("total_images", "minutes", "stop")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitRequest:
-    """The options of ``ganaug fit``; None, or nothing, where the user said nothing."""
+    """The options of ``ganaug fit``; None, or nothing, where the user said nothing.
+
+    fields: of the dataset plugin, as text.
+    """
 
     data: str
     out: Path
+    fields: Mapping[str, str] = field(default_factory=dict)
     generator: str | None = None
     settings: tuple[str, ...] = ()
     size: int | None = None
@@ -55,19 +60,6 @@ class FitRequest:
     def given(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the options among `names` that the user gave."""
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-
-
-def assignments_of(texts: Sequence[str]) -> dict[str, str]:
-    """Return ``FIELD=VALUE`` texts as a mapping. Raises ConfigError for anything else."""
-    assignments: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"--set expects FIELD=VALUE, such as width=32; got {text!r}.")
-        if name.strip() in assignments:
-            raise ConfigError(f"--set gives {name.strip()!r} twice; give it once.")
-        assignments[name.strip()] = value.strip()
-    return assignments
 
 
 def make_recipe(request: FitRequest, registry: Registry) -> Recipe:
@@ -112,9 +104,19 @@ def extended_recipe(request: FitRequest, config: RunConfig, registry: Registry) 
     return recipe
 
 
+def recorded_fields(request: FitRequest, config: RunConfig) -> dict[str, str]:
+    """Return the fields that a run's images were opened with.
+
+    Raises ConfigError when the request has others.
+    """
+    for name, value in request.fields.items():
+        _check_same(f"--open {name}", value, config.source_fields.get(name))
+    return config.source_fields
+
+
 def _generator_fields(request: FitRequest, fields: Mapping[str, Any]) -> dict[str, str]:
     """Return what ``--set`` gives, and ``--batch-size`` where the generator has one of its own."""
-    assignments = assignments_of(request.settings)
+    assignments = assignments_of("--set", "width=32", request.settings)
     if request.batch_size is not None and "batch_size" in fields:
         if "batch_size" in assignments:
             raise ConfigError("Give --batch-size or --set batch_size=..., not both.")

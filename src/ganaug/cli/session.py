@@ -12,7 +12,7 @@ from ganaug.cli.console import command, output, status
 from ganaug.cli.console import stderr as stderr_console
 from ganaug.cli.interrupts import Interrupts
 from ganaug.cli.progress import Budget, Report, open_report
-from ganaug.cli.requests import FitRequest, extended_recipe, make_recipe
+from ganaug.cli.requests import FitRequest, extended_recipe, make_recipe, recorded_fields
 from ganaug.cli.rows import cut_rows, recorded_rows, training_rows, training_set
 from ganaug.cli.summary import print_header, print_result
 from ganaug.errors import ConfigError, RunError, TrainingFailedError
@@ -56,7 +56,7 @@ def fit_run(request: FitRequest) -> int:
     registry = Registry.load()
     recipe = make_recipe(request, registry)
     with status("Reading images"):
-        images = open_images(request.data, registry)
+        images = open_images(request.data, registry, request.fields)
         splits = cut_rows(
             images,
             holdout=request.holdout,
@@ -66,7 +66,12 @@ def fit_run(request: FitRequest) -> int:
         chosen = training_set(images, splits, request.classes, recipe.size)
     parts = _plan(chosen, recipe, registry)
     config = describe_run(
-        training_rows(images, splits), parts, recipe, registry, source=request.data
+        training_rows(images, splits),
+        parts,
+        recipe,
+        registry,
+        source=request.data,
+        source_fields=request.fields,
     )
     session = Session(Run(request.out, config), chosen, parts, registry, request.device)
     print_header(session, images, splits)
@@ -81,15 +86,23 @@ def resume_run(request: FitRequest) -> int:
     run = Run.open(request.out)
     registry = Registry.load()
     recipe = extended_recipe(request, run.config, registry)
+    fields = recorded_fields(request, run.config)
     with status("Reading images"):
-        images = open_images(request.data, registry)
+        images = open_images(request.data, registry, fields)
         splits = recorded_rows(run, images)
         if request.split is not None or request.holdout is not None:
             _check_splits(request, images, splits, recipe)
         chosen = training_set(images, splits, run.config.class_names, recipe.size)
     parts = _plan(chosen, recipe, registry)
     source = run.config.source
-    config = describe_run(training_rows(images, splits), parts, recipe, registry, source=source)
+    config = describe_run(
+        training_rows(images, splits),
+        parts,
+        recipe,
+        registry,
+        source=source,
+        source_fields=fields,
+    )
     if config.fingerprint != run.config.fingerprint:
         raise RunError(
             f"These are not the images that {run.path} was fitted on, which were {source}: names "
