@@ -29,7 +29,11 @@ def open_images(
     """
     name, location = _parse(data)
     plugin = registry.datasets[name] if name else _claimant(location, registry)
-    return plugin.open(plugin.config.from_strings(fields or {}), location)
+    try:
+        config = plugin.config.from_strings(fields or {})
+    except ConfigError as error:
+        raise ConfigError(f"Dataset plugin {plugin.name!r}: {error}") from error
+    return plugin.open(config, location)
 
 
 def check_outside(out: Path, data: str) -> None:
