@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ganaug import ImageSpec, Loss, Phase, SyntheticAugmenter
 from ganaug.errors import ConfigError, DataError, NotFittedError, RunError, ShapeError
+from ganaug.model import ImageModel
 
 # Copies are refused for real in test_model.py; a generator that has seen 100 images draws mush.
 pytestmark = pytest.mark.filterwarnings(
@@ -323,9 +324,12 @@ def test_a_copy_outlives_the_augmenter_it_was_copied_from(arrays):
     assert (copied.extend(dataset)[-1][0] == drawn).all()
 
 
-def test_the_pool_is_drawn_when_fitting_so_workers_need_not(fitted):
-    assert fitted._pool is not None
-    assert fitted._pool.path.exists()
+def test_the_pool_is_drawn_when_fitting_so_workers_need_not(arrays, monkeypatch):
+    x, y = arrays
+    dataset = [(image, int(label)) for image, label in zip(x, y, strict=True)]
+    augmenter = small(sampling_strategy={2: 8}).fit(dataset)
+    monkeypatch.delattr(ImageModel, "draw_batches")
+    assert len(augmenter.extend(dataset)) == len(dataset) + 3
 
 
 def test_extend_and_sample_speak_of_the_labels_of_fit_resample(arrays):

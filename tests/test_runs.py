@@ -8,7 +8,7 @@ import pytest
 from conftest import make_images
 
 from ganaug import History, Progress, Registry, SyntheticAugmenter
-from ganaug.errors import RunError
+from ganaug.errors import LeakageError, RunError
 from ganaug.runs import FORMAT, Run
 
 
@@ -93,6 +93,34 @@ def test_one_flipped_bit_in_weights_or_references_is_noticed(run_folder, name):
     (run_folder / name).write_bytes(content)
     with pytest.raises(RunError, match=f"{name} is damaged"):
         Run.open(run_folder).read_model(Registry.load())
+
+
+def test_a_saved_run_is_refused_its_own_training_rows(saved):
+    images = make_images(24, classes=2)
+    run = Run.open(saved)
+    with pytest.raises(LeakageError, match="3 of 3 rows overlap with the 16 rows.*saved was"):
+        run.check_leaks(images.subset([0, 2, 4]))
+    inverted = [(255 - images.pixels[row], 0) for row in (20, 22)]
+    with pytest.raises(LeakageError, match="1 of the same group; first: 1 "):
+        run.check_leaks(inverted, groups=["nobody", "patient 3"])
+
+
+def test_a_run_without_a_copy_filter_keeps_references_and_refuses_nothing(tmp_path):
+    images = make_images(12, classes=2).subset([*range(0, 12, 2), 1, 3])
+    augmenter = SyntheticAugmenter(
+        "dcgan", config={"width": 4}, total_images=32, random_state=0, filter=None
+    ).fit(images)
+    augmenter.save(tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    assert run.read_model(Registry.load()).copies is None
+    assert run.read_references().ids == images.ids
+
+
+def test_references_and_splits_that_were_changed_are_damage(run_folder):
+    text = (run_folder / "splits.csv").read_text()
+    (run_folder / "splits.csv").write_text(text.replace("patient 0", "patient 99"))
+    with pytest.raises(RunError, match=r"splits.csv is damaged"):
+        Run.open(run_folder).check_leaks(make_images(2))
 
 
 def test_missing_references_do_not_switch_the_copy_filter_off(run_folder):

@@ -85,6 +85,21 @@ def test_fields_reach_the_plugins_config(folder, registry):
         open_images(str(folder), registry, {"label_colum": "diagnosis"})
 
 
+def test_fields_that_a_plugin_refuses_are_one_line(folder, registry):
+    with pytest.raises(ConfigError, match="group_pattern: expected a regular expression") as caught:
+        open_images(str(folder), registry, {"group_pattern": "(a"})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_table_may_lie_apart_from_its_files(folder, registry):
+    (folder.parent / "tables").mkdir()
+    table = folder.parent / "tables" / "labels.csv"
+    table.write_text("file,label\na/0.png,rare\n")
+    assert open_images(str(table), registry, {"root": str(folder)}).ids == ("a/0.png",)
+    with pytest.raises(DataError, match="do not exist"):
+        open_images(str(table), registry)
+
+
 @pytest.mark.parametrize("data", ["nowhere", "folder:nowhere", "nowhere.npz", "csv:nowhere.csv"])
 def test_a_missing_location_is_said_first(folder, registry, data):
     with pytest.raises(DataError, match=r"nothing at nowhere|nowhere\S* does not exist"):

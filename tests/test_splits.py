@@ -9,7 +9,14 @@ import pytest
 
 from ganaug.errors import ConfigError, DataError
 from ganaug.spec import LabelledImages
-from ganaug.splits import match_splits, read_splits, split_rows, write_splits
+from ganaug.splits import (
+    kept_whole,
+    match_splits,
+    read_splits,
+    split_rows,
+    splits_from_file,
+    write_splits,
+)
 
 
 def images_of(labels, groups=None, splits=None):
@@ -71,6 +78,58 @@ def test_groups_stay_whole_and_classes_stratified(patients, seed):
     held = counts_of(patients, splits, "holdout")
     for label, total in Counter(patients.labels.tolist()).items():
         assert held[label] / total == pytest.approx(0.2, abs=0.03)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_clusters_and_the_groups_they_join_stay_whole(patients, seed):
+    rows = np.random.default_rng(seed).permutation(len(patients))
+    clusters = [rows[start : start + 3].tolist() for start in range(0, 300, 3)]
+    splits = split_rows(patients, holdout=0.2, validation=0.2, random_state=seed, clusters=clusters)
+    assert all(len({splits[row] for row in cluster}) == 1 for cluster in clusters)
+    homes = {}
+    for group, split in zip(patients.groups, splits, strict=True):
+        assert homes.setdefault(group, split) == split
+    held = counts_of(patients, splits, "holdout")
+    assert sum(held.values()) / len(patients) == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_cluster_that_reaches_through_the_holdout_of_the_source_stays_whole_in_training():
+    given = ("holdout",) * 2 + ("training",) * 18
+    images = images_of([0] * 20, splits=given)
+    cluster = [*range(2, 8), 0, *range(8, 14)]  # more than fits into a tenth
+    for seed in range(5):
+        splits = split_rows(
+            images, holdout=0, validation=0.12, random_state=seed, clusters=[cluster]
+        )
+        assert Counter(splits) == {"holdout": 2, "training": 16, "validation": 2}
+        assert {splits[row] for row in range(2, 14)} == {"training"}
+
+
+def test_without_clusters_splits_are_what_they_were(patients):
+    arguments = {"holdout": 0.2, "validation": 0.1, "random_state": 5}
+    alone = [[row] for row in range(len(patients))]
+    assert split_rows(patients, **arguments) == split_rows(patients, **arguments, clusters=alone)
+
+
+def test_one_cluster_of_all_images_cannot_be_divided():
+    with pytest.raises(DataError, match="in 1 group: .*groups and near duplicates stay whole"):
+        split_rows(
+            images_of([0] * 9), holdout=0.2, validation=0, random_state=0, clusters=[range(9)]
+        )
+
+
+def test_what_is_kept_whole_is_said_in_two_lines():
+    images = images_of([0] * 6, ("a", "a", "a", "b", "", ""))
+    assert kept_whole(images, [(0, 1), (3, 4, 5)]) == (
+        "2, the largest of 3 images",
+        "5 images in 2 clusters, 1 of them across groups",
+    )
+    given = images_of([0] * 4, splits=("training", "training", "holdout", "holdout"))
+    assert kept_whole(given, [(1, 2)]) == (
+        "none in the source: every image counts as independent of the others",
+        "2 images in 1 cluster, 1 of them across splits of the source",
+    )
+    assert kept_whole(given, [])[1] == "none found"
 
 
 def test_large_groups_are_not_always_held_out():
@@ -163,6 +222,23 @@ def test_splits_of_other_images_are_refused(imbalanced):
         match_splits(imbalanced, {k: v for k, v in splits.items() if k != "images/5.png"})
     with pytest.raises(DataError, match="1 split ids have no image.*'other.png'"):
         match_splits(imbalanced, splits | {"other.png": "training"})
+
+
+def test_splits_of_other_data_with_the_same_ids_are_refused(tmp_path, imbalanced):
+    splits = split_rows(imbalanced, holdout=0.2, validation=0, random_state=0)
+    write_splits(tmp_path / "splits.csv", imbalanced, splits)
+    assert splits_from_file(imbalanced, tmp_path / "splits.csv") == splits
+    other = images_of([1] + [0] * 699 + [1] * 250 + [2] * 50)
+    with pytest.raises(DataError, match="'images/0.png' is 'class 1' here and 'class 0' in "):
+        splits_from_file(other, tmp_path / "splits.csv")
+    with pytest.raises(DataError, match="no split"):
+        splits_from_file(images_of([0] * 1001), tmp_path / "splits.csv")
+
+
+def test_a_file_without_labels_is_matched_by_ids(tmp_path):
+    (tmp_path / "splits.csv").write_text("split,id\nholdout,images/1.png\ntraining,images/0.png\n")
+    images = images_of([0, 0])
+    assert splits_from_file(images, tmp_path / "splits.csv") == ("training", "holdout")
 
 
 @pytest.mark.parametrize(

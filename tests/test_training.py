@@ -344,7 +344,7 @@ def test_modules_and_moments_are_channels_last_also_after_loading(blobs):
     again.load_state_dict(training.state_dict())
     next(again)
     moments = 0
-    for phase in again._phases:
+    for phase in again._stage.phases:
         for parameter, state in phase.optimizer.state.items():
             for name in ("exp_avg", "exp_avg_sq"):
                 assert state[name].stride() == parameter.stride()

@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from ganaug.arrays import append, images_from_arrays, strategy_by_index
 from ganaug.datasets import labelled_images
-from ganaug.errors import ConfigError, NotFittedError, ShapeError
-from ganaug.fitting import (
-    Recipe,
-    fit_part,
-    make_model,
-    plan_parts,
-    policies_of,
-    start_training,
-)
+from ganaug.errors import ConfigError, NotFittedError
+from ganaug.fitting import fit_part, make_model, plan_parts, policies_of, start_training
 from ganaug.generator import Generator
 from ganaug.items import ItemFormat
+from ganaug.leaks import hash_rows
 from ganaug.model import ImageModel, Source
-from ganaug.outlet import ExtendedDataset, Outlet
-from ganaug.pool import Pool
+from ganaug.outlet import ExtendedDataset
+from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
 from ganaug.registry import Registry
 from ganaug.runs import describe_run
 from ganaug.saving import Record, read_fitted, write_fitted
-from ganaug.spec import DTYPE_RANGES, LabelledImages, class_indices
+from ganaug.spec import LabelledImages
 from ganaug.stopping import History, StoppingPolicy
 from ganaug.strategy import SamplingStrategy, counts_to_add
+from ganaug.synthesis import Synthesizer
 
 __all__ = ["SyntheticAugmenter"]
 
@@ -122,9 +112,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         losses stay non-finite.
         """
         images = labelled_images(dataset, groups=groups, value_range=self.value_range)
-        to_add = counts_to_add(self.sampling_strategy, images.labels, images.class_names)
         form = ItemFormat.of(dataset, images.value_range)
-        self._fit(images, to_add, form, labels=list(range(len(images.class_names))))
+        labels = list(range(len(images.class_names)))
+        self._fit(images, self.sampling_strategy, form, labels)
         return self
 
     def fit_resample(self, X: Any, y: Any) -> tuple[Any, Any]:  # noqa: N803  # scikit-learn's name
@@ -137,15 +127,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         values, labels = np.unique(np.asarray(y), return_inverse=True)
         labels = labels.reshape(np.shape(y))
         images = images_from_arrays(X, labels, [str(v) for v in values], self.value_range)
-        by_value = values.tolist()
-        to_add = counts_to_add(
-            strategy_by_index(self.sampling_strategy, np.asarray(y), by_value),
-            images.labels,
-            images.class_names,
-        )
+        strategy = strategy_by_index(self.sampling_strategy, np.asarray(y), values.tolist())
         form = ItemFormat.of([(X[0], 0)], images.value_range)
-        self._fit(images, to_add, form, labels=by_value)
-        pool = self._drawn_pool()
+        pool = self._fit(images, strategy, form, values.tolist()).pool
         if not len(pool):
             return append(X, None), append(y, None)
         return append(X, pool.rows(np.arange(len(pool)))), append(y, values[pool.labels])
@@ -153,40 +137,46 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     def _fit(
         self,
         images: LabelledImages,
-        to_add: Mapping[int, int],
+        strategy: SamplingStrategy,
         form: ItemFormat,
-        *,
-        labels: list[Any],
-    ) -> None:
+        labels: Sequence[Any],
+    ) -> Synthesizer:
         """Train on the classes that grow; what was fitted before is replaced only at the end."""
-        self._check_parameters()
+        to_add = counts_to_add(strategy, images.labels, images.class_names)
+        check_parameters(self.get_params(deep=False))
         seed = secrets.randbits(32) if self.random_state is None else int(self.random_state)
         grown = [index for index, n in to_add.items() if n > 0]
         model, record = self._train(images, grown, seed) if grown else (None, None)
-        self.random_state_ = seed
-        self.class_names_ = images.class_names
-        self.sampling_strategy_ = {labels[index]: n for index, n in to_add.items()}
-        self.model_ = model
-        self._set_state(form, labels, {index: to_add[index] for index in grown}, record)
-        self._drawn_pool()  # now, before data loaders fork their workers
+        synthesizer = Synthesizer(
+            model,
+            class_names=images.class_names,
+            labels=labels,
+            to_add={index: to_add[index] for index in grown},
+            form=form,
+            random_state=seed,
+        )
+        self._set_fitted(synthesizer, record, to_add)
+        _ = synthesizer.pool  # drawn now, before data loaders fork their workers
+        return synthesizer
 
-    def _set_state(
+    def _set_fitted(
         self,
-        form: ItemFormat,
-        labels: list[Any],
-        to_add: dict[int, int],
+        synthesizer: Synthesizer,
         record: Record | Path | None,
+        to_add: Mapping[int, int],
     ) -> None:
-        """Keep what drawing needs: the form of images, labels by class index, images to add."""
-        self._form, self._labels, self._to_add, self._record = form, labels, to_add, record
-        self._pool: Pool | None = None
-        self._random: tuple[Any, np.random.Generator] | None = None
+        """Set the fitted attributes. record: what `save` writes, or the run it copies."""
+        self.random_state_ = synthesizer.random_state
+        self.class_names_ = synthesizer.class_names
+        self.sampling_strategy_ = {synthesizer.labels[index]: n for index, n in to_add.items()}
+        self.model_ = synthesizer.model
+        self._synthesizer, self._record = synthesizer, record
 
     def _train(
         self, images: LabelledImages, grown: list[int], seed: int
     ) -> tuple[ImageModel, Record | None]:
         registry = Registry.load()
-        recipe = self._make_recipe(registry, seed)
+        recipe = make_recipe(self.get_params(deep=False), registry, seed=seed)
         # A copy: fitting again starts from the generator as it was given.
         built = copy.deepcopy(self.generator) if isinstance(self.generator, Generator) else None
         chosen = images.only(grown)
@@ -207,42 +197,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         if source is None:
             return model, None
         config = describe_run(images, parts, recipe, registry, source="python")
-        return model, Record(config, images.without_pixels(), tuple(histories))
-
-    def _make_recipe(self, registry: Registry, seed: int) -> Recipe:
-        settings: Mapping[str, Any] = {}
-        if isinstance(self.generator, str):
-            config = registry.generators[self.generator].config
-            settings = config.from_fields(self.config or {}).to_fields()
-        elif self.config:
-            raise ConfigError("config= is for a generator by name; a built generator has its own.")
-        return Recipe.from_fields(
-            {
-                "generator": self.generator if isinstance(self.generator, str) else "object",
-                "settings": dict(settings),
-                "size": self.size,
-                "conditioning": self.conditioning or "conditional",
-                "total_images": self.total_images,
-                "stop": [policy for policy in self.stop if isinstance(policy, str)],
-                "select": self.select,
-                "precision": self.precision,
-                "random_state": seed,
-            }
-        )
-
-    def _check_parameters(self) -> None:
-        _check_ratio(self.ratio)
-        if not isinstance(self.generator, str | Generator):
-            raise ConfigError(f"generator must be a name or a Generator; got {self.generator!r}.")
-        if not (self.random_state is None or isinstance(self.random_state, int | np.integer)):
-            raise ConfigError(f"random_state must be a whole number; got {self.random_state!r}.")
-        if self.filter not in ("copies", None):
-            raise ConfigError(f"filter must be 'copies' or None; got {self.filter!r}.")
-        if isinstance(self.stop, str):
-            raise ConfigError(f"stop must be a sequence, such as ({self.stop!r},).")
-        for policy in self.stop:
-            if not isinstance(policy, str | StoppingPolicy):
-                raise ConfigError(f"stop holds names and stopping policies; got {policy!r}.")
+        return model, Record(config, images.without_pixels(), hash_rows(images), tuple(histories))
 
     # --- using what was fitted --------------------------------------------------------------
 
@@ -253,13 +208,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         DataError for items with more than image and label, ShapeError for images of other
         channels than those of `fit`.
         """
-        self._check_fitted()
-        labels = labelled_images(dataset).labels.tolist()
-        pool, form = self._drawn_pool(), ItemFormat.of(dataset, self._float_range())
-        if self.image_transform is None and len(pool):
-            self._check_shape(form)
-        added = [self._labels[index] for index in pool.labels]
-        return ExtendedDataset(dataset, labels, pool, added, self._outlet(), form)
+        return self._fitted().extend(dataset, image_transform=self.image_transform)
 
     def sample(self, class_: str | int, n: int, *, random_state: int | None = None) -> Any:
         """Draw n new images of a class, by name or label.
@@ -268,27 +217,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         array (n, ...). The same `random_state` gives the same images; None draws anew each time.
         Raises ConfigError for a class that is unknown or was not trained.
         """
-        self._check_fitted()
-        if n < 0:
-            raise ConfigError(f"n, the images to draw, cannot be negative; got {n}.")
-        if isinstance(class_, str):
-            label = class_indices([class_], self.class_names_)[0]
-        else:
-            label = self._labels.index(class_) if class_ in self._labels else -1
-        if label not in self._to_add or self.model_ is None:
-            trained = ", ".join(self.class_names_[label] for label in self._to_add) or "none"
-            raise ConfigError(
-                f"Class {class_!r} was not trained; the trained classes are: {trained}. Fit with "
-                "a sampling_strategy that grows it."
-            )
-        seed = int(self._generator(random_state).integers(2**48))
-        pixels = self.model_.draw(list(self._to_add).index(label), n, seed=seed)
-        images = self._form.images(pixels)
-        if not issubclass(self._form.image_type, torch.Tensor | np.ndarray):
-            return images
-        join = torch.stack if issubclass(self._form.image_type, torch.Tensor) else np.stack
-        blank = np.zeros((1, *self.model_.shape), dtype=pixels.dtype)
-        return join(images) if images else join(self._form.images(blank))[:0]
+        return self._fitted().sample(class_, n, random_state=random_state)
 
     def __call__(
         self, images: Any, labels: Any, *, random_state: int | None = None
@@ -309,106 +238,21 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         self, images: Any, labels: Any, ratio: float, *, random_state: int | None = None
     ) -> Any:
         """Do what calling does, at another ratio; return the images alone."""
-        self._check_fitted()
-        _check_ratio(ratio)
-        pool = self._drawn_pool()
-        if not len(pool) or not len(labels):
-            return images
-        rng = self._generator(random_state)
-        indices = self._indices_of(labels)
-        if len(indices) != len(images):
-            raise ShapeError(f"The batch has {len(images)} images but {len(indices)} labels.")
-        chosen = np.isin(indices, list(pool.counts)) & (rng.random(len(indices)) < ratio)
-        if not chosen.any():
-            return images
-        rows = np.flatnonzero(chosen)
-        fresh = [
-            pool.take(index, rng.integers(pool.counts[index], size=1))
-            for index in indices[rows].tolist()
-        ]
-        return self._outlet().replace(images, rows, np.concatenate(fresh))
-
-    def _indices_of(self, labels: Any) -> NDArray[np.int64]:
-        values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-        if values.ndim != 1:
-            raise ShapeError(f"labels must have shape (N,); got {tuple(values.shape)}.")
-        index = {value: i for i, value in enumerate(self._labels)}
-        return np.array([index.get(value, -1) for value in values.tolist()], dtype=np.int64)
-
-    def _outlet(self) -> Outlet:
-        return Outlet(
-            form=self._form,
-            pixel_range=self._source_range(),
-            float_range=self._float_range(),
+        fitted = self._fitted()
+        check_ratio(ratio)
+        return fitted.replace(
+            images,
+            labels,
+            ratio,
             image_transform=self.image_transform,
+            random_state=random_state,
         )
 
-    def _drawn_pool(self) -> Pool:
-        """Return the pool of synthetic images; drawn once, and anew where its file has gone."""
-        if self._pool is None or not self._pool.is_there:
-            self._pool = self._draw_pool()
-        return self._pool
-
-    def _draw_pool(self) -> Pool:
-        model, to_add = self.model_, self._to_add
-        if model is None:
-            return Pool(Path(), {})
-
-        def batches() -> Iterator[tuple[int, NDArray[Any]]]:
-            for place, label in enumerate(to_add):
-                seed = np.random.SeedSequence([self.random_state_, 2, label]).generate_state(1)
-                for pixels in model.draw_batches(place, to_add[label], seed=int(seed[0])):
-                    yield label, pixels
-
-        return Pool.write(model.shape, np.dtype(model.output.dtype), to_add, batches())
-
-    def _source_range(self) -> tuple[float, float]:
-        return (0.0, 1.0) if self.model_ is None else self.model_.output.value_range
-
-    def _float_range(self) -> tuple[float, float]:
-        """The range of float images that callers show: as stated for floats, else (0, 1)."""
-        fitted_on_floats = self.model_ is not None and self.model_.output.dtype == "float32"
-        return self._source_range() if fitted_on_floats else (0.0, 1.0)
-
-    def _check_shape(self, form: ItemFormat) -> None:
-        assert self.model_ is not None
-        if form.channels != self.model_.shape[0]:
-            raise ShapeError(
-                f"The dataset's images have {form.channels} channel(s), the synthetic ones "
-                f"{self.model_.shape[0]}. Extend the images that fit was given, or pass what you "
-                "apply to them as image_transform."
-            )
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "random_state_"):
+    def _fitted(self) -> Synthesizer:
+        fitted: Synthesizer | None = getattr(self, "_synthesizer", None)
+        if fitted is None:
             raise NotFittedError("This SyntheticAugmenter is not fitted; call fit(dataset) first.")
-
-    def _generator(self, random_state: int | None) -> np.random.Generator:
-        """Return the generator of one call: its own, or this process's, which goes on."""
-        if random_state is None:
-            return self._rng()
-        try:
-            return np.random.default_rng(random_state)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f"random_state must be a whole number, 0 or more; got {random_state!r}."
-            ) from error
-
-    def _rng(self) -> np.random.Generator:
-        """Return this process's own generator; a worker's follows from the worker's seed."""
-        worker = get_worker_info()
-        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
-        key = (os.getpid(), None if worker is None else worker.seed)
-        if self._random is None or self._random[0] != key:
-            entropy = [self.random_state_, 3, rank] + ([] if worker is None else [worker.seed])
-            self._random = (key, np.random.default_rng(entropy))
-        return self._random[1]
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle without training images; the pool, drawn now, travels as its path."""
-        if hasattr(self, "random_state_"):
-            self._drawn_pool()
-        return {**super().__getstate__(), "_random": None}
+        return fitted
 
     # --- keeping ----------------------------------------------------------------------------
 
@@ -418,15 +262,15 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         Raises RunError when the path exists or cannot be written, ConfigError for a generator
         given as an object, NotFittedError before `fit` or when nothing was trained.
         """
-        self._check_fitted()
+        fitted = self._fitted()
         if isinstance(self.generator, Generator):
             raise ConfigError(
                 "A generator given as an object cannot be saved: nothing says how to build it "
                 "again. Register it as a plugin and pass its name."
             )
-        if self._record is None or self.model_ is None:
+        if self._record is None or fitted.model is None:
             raise ConfigError("Nothing was trained, as no class grows: there is nothing to save.")
-        write_fitted(path, self._record, self.model_, self._form, self._labels, self._to_add)
+        write_fitted(path, self._record, fitted.model, fitted.form, fitted.labels, fitted.to_add)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -440,31 +284,14 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         """
         fitted = read_fitted(path)
         recipe, model = fitted.config.recipe, fitted.model
-        value_range, usual = model.output.value_range, DTYPE_RANGES[np.dtype(model.output.dtype)]
-        augmenter = cls(
-            recipe.generator,
-            config=recipe.settings,
-            size=recipe.size,
-            conditioning=recipe.conditioning,
-            total_images=recipe.total_images,
-            stop=recipe.stop,
-            select=recipe.select,
-            filter=None if model.copies is None else "copies",
-            value_range=None if value_range == usual else value_range,
-            precision=recipe.precision,
+        augmenter = cls(**recorded_parameters(recipe, model))
+        synthesizer = Synthesizer(
+            model,
+            class_names=fitted.config.source_class_names,
+            labels=fitted.labels,
+            to_add=fitted.to_add,
+            form=fitted.form,
             random_state=recipe.random_state,
         )
-        augmenter.random_state_ = recipe.random_state
-        augmenter.class_names_ = fitted.config.source_class_names
-        augmenter.sampling_strategy_ = {
-            fitted.labels[index]: n for index, n in fitted.to_add.items()
-        }
-        augmenter.model_ = model
-        augmenter._set_state(fitted.form, fitted.labels, fitted.to_add, Path(path))
+        augmenter._set_fitted(synthesizer, Path(path), fitted.to_add)
         return augmenter
-
-
-def _check_ratio(ratio: Any) -> None:
-    """Raise ConfigError unless `ratio` is a probability."""
-    if not isinstance(ratio, float | int | np.number) or not 0.0 <= ratio <= 1.0:
-        raise ConfigError(f"ratio is a probability, from 0 to 1; got {ratio!r}.")

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganaug.hashes import close_pairs, perceptual_hash
+
 __all__ = ["CopyFilter"]
 
 # Bits of 64 in which the hashes of two versions of one image differ at most. On eight real
@@ -27,21 +29,21 @@ class CopyFilter:
 
     def __init__(self, hashes: NDArray[np.uint8]) -> None:
         self.hashes = hashes
-        bits = np.unpackbits(hashes, axis=1).astype(np.float32)
-        self._phash, self._dhash = bits[:, :64], bits[:, 64:]
 
     @classmethod
     def of(cls, pixels: NDArray[Any], value_range: tuple[float, float]) -> CopyFilter:
         """Hash training images, (N, C, H, W) within `value_range`."""
         mirrored = pixels[..., ::-1]
-        return cls(np.concatenate([_hash(pixels, value_range), _hash(mirrored, value_range)]))
+        return cls(
+            np.concatenate([_hash_all(pixels, value_range), _hash_all(mirrored, value_range)])
+        )
 
     def find(self, pixels: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.bool_]:
         """Say which images, (N, C, H, W), are copies; bool (N,)."""
-        bits = np.unpackbits(_hash(pixels, value_range), axis=1).astype(np.float32)
-        near = _distances(bits[:, :64], self._phash) <= _NEAR_BITS
-        near &= _distances(bits[:, 64:], self._dhash) <= _NEAR_BITS
-        return np.asarray(near.any(axis=1))
+        found = np.zeros(len(pixels), dtype=np.bool_)
+        for rows, _ in close_pairs(_hash_all(pixels, value_range), self.hashes, _NEAR_BITS):
+            found[rows] = True
+        return found
 
     def to_tensor(self) -> torch.Tensor:
         """Return the hashes, uint8 (N, 16)."""
@@ -53,21 +55,8 @@ class CopyFilter:
         return cls(hashes.numpy())
 
 
-def _hash(pixels: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
-    import imagehash
-    from PIL import Image
-
-    low, high = value_range
-    packed = np.empty((len(pixels), 16), dtype=np.uint8)
-    for i, image in enumerate(pixels):
-        scaled = (image.astype(np.float32) - low) * (255.0 / (high - low))
-        grey = scaled.mean(axis=0).round().clip(0, 255).astype(np.uint8)
-        picture = Image.fromarray(grey)
-        both = (imagehash.phash(picture).hash, imagehash.dhash(picture).hash)
-        packed[i] = np.packbits(np.concatenate([bits.ravel() for bits in both]))
-    return packed
-
-
-def _distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Hamming distances of bits, (N, 64) and (M, 64), as a matrix product; (N, M)."""
-    return np.asarray(a.sum(1)[:, None] + b.sum(1)[None] - 2.0 * (a @ b.T))
+def _hash_all(pixels: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
+    hashes = np.empty((len(pixels), 16), dtype=np.uint8)
+    for row, image in enumerate(pixels):
+        hashes[row] = perceptual_hash(image, value_range)
+    return hashes

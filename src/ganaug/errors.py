@@ -6,6 +6,7 @@ Each also inherits the built-in it resembles, so `except ValueError` keeps worki
     ├── ConfigError (ValueError)               an option or a config field is wrong
     ├── DataError (ValueError)                 images or labels that cannot be used
     ├── ShapeError (ValueError)                a size or shape that cannot be used
+    ├── LeakageError (ValueError)              rows to judge by that a run was trained on
     ├── PluginError (RuntimeError)             a plugin breaks the contract of its hook
     │   ├── UnknownPluginError (LookupError)   no plugin has that name
     │   └── PluginConflictError                two plugins have that name, or claim the same data
@@ -25,6 +26,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "GanaugError",
+    "LeakageError",
     "NotFittedError",
     "PluginConflictError",
     "PluginError",
@@ -50,6 +52,10 @@ class DataError(GanaugError, ValueError):
 
 class ShapeError(GanaugError, ValueError):
     """A size or shape that the receiver cannot work with."""
+
+
+class LeakageError(GanaugError, ValueError):
+    """Rows that are meant to judge a run overlap with rows that it was trained on."""
 
 
 class PluginError(GanaugError, RuntimeError):

@@ -47,7 +47,7 @@ def write_bytes(path: str | Path, content: bytes) -> None:
                 os.fsync(stream.fileno())
             work.chmod(0o666 & ~_umask())
             work.replace(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no half file stays
             work.unlink(missing_ok=True)
             raise
 
@@ -98,7 +98,7 @@ def new_folder(path: str | Path) -> Iterator[Path]:
             yield work
             work.chmod(0o777 & ~_umask())
             work.rename(path)
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no half folder stays
             shutil.rmtree(work, ignore_errors=True)
             raise
 
@@ -111,7 +111,7 @@ def _parents(path: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no empty folder stays
         with suppress(OSError):  # somebody else has put something there
             for parent in made:
                 parent.rmdir()

@@ -17,9 +17,19 @@ from ganaug.cards import render_card
 from ganaug.checkpoints import read_tensors, read_tree, write_tensors, write_tree
 from ganaug.config import Config
 from ganaug.copies import CopyFilter
+from ganaug.datasets import labelled_images
 from ganaug.errors import GanaugError, RunError
 from ganaug.files import append_line, check_place, write_text
 from ganaug.fitting import Part, Recipe, output_of
+from ganaug.leaks import (
+    References,
+    RowHashes,
+    add_references,
+    check_leaks,
+    has_references,
+    read_references,
+    write_references,
+)
 from ganaug.model import ImageModel, Output, Source
 from ganaug.spec import ImageSpec, LabelledImages
 from ganaug.stopping import History, Progress
@@ -32,6 +42,8 @@ __all__ = ["FORMAT", "FormConfig", "OutputConfig", "Run", "RunConfig", "describe
 
 #: The version of the layout; a reader refuses a newer one.
 FORMAT = 1
+
+_REFERENCES = "references.safetensors"
 
 
 class FormConfig(Config):
@@ -246,9 +258,7 @@ class Run:
         for index, generator in zip(self.indices, model.generators, strict=True):
             self.write_generator(index, generator)
         if model.copies is not None:
-            write_tensors(
-                self.path / "references.safetensors", {"hashes": model.copies.to_tensor()}, {}
-            )
+            add_references(self.path / _REFERENCES, {"hashes": model.copies.hashes})
 
     def write_card(self, model: ImageModel) -> None:
         """Write card.md, which says in words what was fitted, on what, and what it is not for."""
@@ -269,11 +279,12 @@ class Run:
         """Read the fitted model. Raises RunError when files are missing or damaged."""
         manifest = self._read_manifest()
         generators = [self._read_generator(index, registry, manifest) for index in self.indices]
-        references = self.path / "references.safetensors"
+        references = self.path / _REFERENCES
         copies = None
-        if references.exists() or "references.safetensors" in manifest:
+        if references.exists() or _REFERENCES in manifest:
             self._check_intact(references, manifest)
-            copies = CopyFilter.from_tensor(read_tensors(references)[0]["hashes"])
+            hashes = read_tensors(references)[0].get("hashes")  # none: nothing is refused
+            copies = None if hashes is None else CopyFilter.from_tensor(hashes)
         output = Output(**self.config.output.model_dump())
         recipe = self.config.recipe
         source = Source(recipe.generator, recipe.settings)
@@ -298,6 +309,43 @@ class Run:
                 f"{path} does not fit generator {header['generator']!r} as installed here: "
                 f"{str(error).splitlines()[0]} The run was made by {self.config.provider}."
             ) from error
+
+    # --- the leak guard ---------------------------------------------------------------------
+
+    def write_references(self, hashes: RowHashes, splits: Sequence[str]) -> None:
+        """Write hashes of the rows of splits.csv, in its order; splits: "training", ... a row."""
+        write_references(self.path / _REFERENCES, hashes, splits)
+
+    @property
+    def has_references(self) -> bool:
+        """Whether the run carries what `check_leaks` needs. Raises RunError when it is damaged."""
+        manifest = self._read_manifest()
+        if _REFERENCES in manifest:
+            self._check_intact(self.path / _REFERENCES, manifest)
+        return has_references(self.path)
+
+    def read_references(self, split: str = "training") -> References:
+        """Read ids, groups and hashes of the rows of a split.
+
+        Raises RunError when they are damaged, or when an earlier version made the run without.
+        """
+        manifest = self._read_manifest()
+        for name in ("splits.csv", _REFERENCES):
+            self._check_intact(self.path / name, manifest)
+        return read_references(self.path, split)
+
+    def check_leaks(self, dataset: Any, *, groups: Sequence[Any] | None = None) -> None:
+        """Raise LeakageError when images overlap with the rows that the run was trained on.
+
+        dataset: what is meant to judge the run, whatever `SyntheticAugmenter.fit` takes; images
+            are decoded one at a time. groups: the patient or lesion of each row.
+
+        A row overlaps when it has the same pixels as a training row, when it is a near duplicate
+        of one (perceptual hashes; mirror images too), or when it is of the same group. Raises
+        RunError for a run that carries no references.
+        """
+        images = labelled_images(dataset, groups=groups)
+        check_leaks(images, self.read_references(), run=str(self.path))
 
     # --- integrity --------------------------------------------------------------------------
 

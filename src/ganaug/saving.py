@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ganaug.files import new_folder
 from ganaug.items import ItemFormat
+from ganaug.leaks import RowHashes
 from ganaug.model import ImageModel
 from ganaug.pixels import to_pil
 from ganaug.registry import Registry
@@ -27,10 +28,14 @@ __all__ = ["Fitted", "Record", "read_fitted", "write_fitted"]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What a run holds beside the model: its config, its rows without pixels, histories by part."""
+    """What a run holds beside the model.
+
+    rows: all training rows, without pixels. hashes: of these rows. histories: by part.
+    """
 
     config: RunConfig
     rows: LabelledImages
+    hashes: RowHashes
     histories: tuple[History, ...]
 
 
@@ -64,7 +69,9 @@ def write_fitted(
             return
         described = {"form": _describe_form(form, labels, to_add)}
         run = Run.create(folder, record.config.model_copy(update=described))
-        write_splits(folder / "splits.csv", record.rows, ["training"] * len(record.rows))
+        splits = ["training"] * len(record.rows)
+        write_splits(folder / "splits.csv", record.rows, splits)
+        run.write_references(record.hashes, splits)
         for index, history in zip(run.indices, record.histories, strict=True):
             run.write_history(index, history)
         run.write_model(model)

@@ -15,9 +15,19 @@ from ganaug.errors import ConfigError, DataError
 from ganaug.files import write_text
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ganaug.spec import LabelledImages
 
-__all__ = ["SPLITS", "match_splits", "read_splits", "split_rows", "write_splits"]
+__all__ = [
+    "SPLITS",
+    "kept_whole",
+    "match_splits",
+    "read_splits",
+    "split_rows",
+    "splits_from_file",
+    "write_splits",
+]
 
 #: What a row can be.
 SPLITS = ("training", "validation", "holdout")
@@ -26,15 +36,22 @@ _COLUMNS = ("id", "label", "group", "split")
 
 
 def split_rows(
-    images: LabelledImages, *, holdout: float, validation: float, random_state: int
+    images: LabelledImages,
+    *,
+    holdout: float,
+    validation: float,
+    random_state: int,
+    clusters: Sequence[Sequence[int]] = (),
 ) -> tuple[str, ...]:
     """Return "training", "validation" or "holdout" for each row, stratified by class.
 
     holdout: the fraction of all rows to hold out. validation: the fraction of the remaining rows
-    to cut from training. Either may be 0. Groups stay whole, so fractions are met as nearly as
-    groups allow; every class keeps a training row, so one with a single image or group is not
-    cut. Equal arguments give equal splits. Where the source says which row is what, that stays:
-    `holdout` is not applied, and `validation` only if the source has no validation rows.
+    to cut from training. Either may be 0. clusters: rows that belong together, as
+    `find_duplicates` finds them. Groups and clusters stay whole, and so does what they join, so
+    fractions are met as nearly as they allow; every class keeps a training row, so one with a
+    single image or group is not cut. Equal arguments give equal splits. Where the source says
+    which row is what, that stays, wherever groups and clusters lie: `holdout` is not applied, and
+    `validation` only if the source has no validation rows.
     Raises ConfigError for a fraction outside [0, 1), and DataError when nothing can be cut.
     """
     for name, fraction in (("holdout", holdout), ("validation", validation)):
@@ -42,21 +59,25 @@ def split_rows(
             raise ConfigError(f"{name} must be a fraction, at least 0 and below 1; got {fraction}.")
     splits = np.array(_given_splits(images) or ["training"] * len(images), dtype=object)
     rng = np.random.default_rng(random_state)
+    bundles = _bundles(images, clusters)
+    whole = "groups and near duplicates" if clusters else "groups"
     if images.splits is None and holdout > 0:
-        held = _cut(images, range(len(images)), holdout, rng)
+        held = _cut(images.labels, bundles, holdout, rng)
         if not held:
             raise DataError(
-                f"No rows can be held out of {_groups_text(images)}: each class must keep a "
-                "training row, and groups stay whole. Use --holdout 0 (holdout=0)."
+                f"No rows can be held out of {_groups_text(images, bundles)}: each class must keep "
+                f"a training row, and {whole} stay whole. Use --holdout 0 (holdout=0)."
             )
         splits[held] = "holdout"
     if "validation" not in splits and validation > 0:
-        cut = _cut(images, np.flatnonzero(splits == "training").tolist(), validation, rng)
+        training = set(np.flatnonzero(splits == "training").tolist())
+        left = [[row for row in rows if row in training] for rows in bundles]
+        cut = _cut(images.labels, [rows for rows in left if rows], validation, rng)
         if not cut:
             raise DataError(
                 "No validation rows can be cut from the training rows: each class must keep a "
-                "training row, and groups stay whole. Use validation=0: no stopping policy and "
-                "no selection that needs them."
+                f"training row, and {whole} stay whole. Use --validation 0 (validation=0): "
+                "then there is no stopping policy and no selection that needs them."
             )
         splits[cut] = "validation"
     return tuple(splits.tolist())
@@ -82,21 +103,7 @@ def read_splits(path: str | Path) -> dict[str, str]:
     Raises DataError when the file cannot be read, lacks a column, names an id twice or has a
     split that is none of `SPLITS`.
     """
-    try:
-        with Path(path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns, rows = reader.fieldnames or [], list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Cannot read the splits {path}: {error}.") from error
-    if not {"id", "split"} <= set(columns):
-        found = ", ".join(columns) or "none"
-        raise DataError(f"{path} needs the columns id and split; its columns are {found}.")
-    splits = {row["id"]: row["split"] or "" for row in rows}
-    if len(splits) < len(rows):
-        twice = next(id_ for id_, count in Counter(row["id"] for row in rows).items() if count > 1)
-        raise DataError(f"{path} names the id {twice!r} more than once.")
-    _check_names(splits.values(), str(path))
-    return splits
+    return {id_: row["split"] for id_, row in _read_rows(path).items()}
 
 
 def match_splits(images: LabelledImages, splits: Mapping[str, str]) -> tuple[str, ...]:
@@ -116,6 +123,60 @@ def match_splits(images: LabelledImages, splits: Mapping[str, str]) -> tuple[str
     return tuple(splits[id_] for id_ in images.ids)
 
 
+def splits_from_file(images: LabelledImages, path: str | Path) -> tuple[str, ...]:
+    """Return the split of each image as `write_splits` recorded it.
+
+    Raises DataError as `read_splits` and `match_splits` do, and when the file has labels that
+    are not those of the images: ids may be mere numbers, which any other data have too.
+    """
+    rows = _read_rows(path)
+    splits = match_splits(images, {id_: row["split"] for id_, row in rows.items()})
+    for id_, label in zip(images.ids, images.labels, strict=True):
+        found, recorded = images.class_names[label], rows[id_].get("label")
+        if recorded is not None and recorded != found:
+            raise DataError(
+                f"The splits do not belong to these images: {id_!r} is {found!r} here and "
+                f"{recorded!r} in {path}. Give the data that were split, or split anew."
+            )
+    return splits
+
+
+def kept_whole(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> tuple[str, str]:
+    """Return a line on the groups and a line on the near duplicates that share a split each."""
+    groups = _groups(images)
+    by_group = "none in the source: every image counts as independent of the others"
+    if groups:
+        by_group = f"{len(groups):,}, the largest of {max(map(len, groups.values())):,} images"
+    if not clusters:
+        return by_group, "none found"
+    plural = "s" * (len(clusters) > 1)
+    look_alikes = f"{sum(map(len, clusters)):,} images in {len(clusters):,} cluster{plural}"
+    for column, what in ((images.groups, "groups"), (images.splits, "splits of the source")):
+        across = sum(len({column[row] for row in rows}) > 1 for rows in clusters) if column else 0
+        if across:
+            look_alikes += f", {across:,} of them across {what}"
+    return by_group, look_alikes
+
+
+def _read_rows(path: str | Path) -> dict[str, dict[str, str]]:
+    """Read the rows of a file of splits, by id; see `read_splits`."""
+    try:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            columns, rows = reader.fieldnames or [], list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"Cannot read the splits {path}: {error}.") from error
+    if not {"id", "split"} <= set(columns):
+        found = ", ".join(columns) or "none"
+        raise DataError(f"{path} needs the columns id and split; its columns are {found}.")
+    by_id = {row["id"]: row for row in rows}
+    if len(by_id) < len(rows):
+        twice = next(id_ for id_, count in Counter(row["id"] for row in rows).items() if count > 1)
+        raise DataError(f"{path} names the id {twice!r} more than once.")
+    _check_names((row["split"] or "" for row in rows), str(path))
+    return by_id
+
+
 def _given_splits(images: LabelledImages) -> list[str] | None:
     if images.splits is None:
         return None
@@ -132,7 +193,10 @@ def _check_names(splits: Iterable[str], where: str) -> None:
 
 
 def _cut(
-    images: LabelledImages, rows: Sequence[int], fraction: float, rng: np.random.Generator
+    labels: NDArray[np.int64],
+    groups: Sequence[list[int]],
+    fraction: float,
+    rng: np.random.Generator,
 ) -> list[int]:
     """Return the rows of whole groups, about `fraction` of each class; empty if none can be cut.
 
@@ -141,14 +205,13 @@ def _cut(
     scikit-learn's splitters are no help here: the stratified ones that know groups only cut
     into equal folds, and those that do not refuse a class of one image.
     """
-    groups = _groups(images, rows)
-    totals = Counter(int(images.labels[row]) for row in rows)
+    totals = Counter(int(labels[row]) for rows in groups for row in rows)
     cut: Counter[int] = Counter()
     taken: list[int] = []
     spare: list[tuple[float, list[int]]] = []
     for index in rng.permutation(len(groups)):
         members = groups[index]
-        counts = Counter(int(images.labels[row]) for row in members)
+        counts = Counter(int(labels[row]) for row in members)
         if any(cut[label] + count >= totals[label] for label, count in counts.items()):
             continue
         change = sum(
@@ -166,16 +229,31 @@ def _cut(
     return taken
 
 
-def _groups_text(images: LabelledImages) -> str:
-    count = len(_groups(images, range(len(images))))
-    return f"{len(images)} images in {count} group{'' if count == 1 else 's'}"
+def _groups_text(images: LabelledImages, bundles: Sequence[list[int]]) -> str:
+    plural = "" if len(bundles) == 1 else "s"
+    return f"{len(images)} images in {len(bundles)} group{plural}"
 
 
-def _groups(images: LabelledImages, rows: Sequence[int]) -> list[list[int]]:
-    """Return the rows of each group, in order of appearance; a row without one is its own."""
-    members: dict[tuple[str, str], list[int]] = {}
-    for row in rows:
-        group = images.groups[row] if images.groups else ""
-        key = ("group", group) if group else ("row", str(row))
-        members.setdefault(key, []).append(int(row))
-    return list(members.values())
+def _bundles(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the rows that must share a split, in order of appearance; most are alone."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    together = [*_groups(images).values(), *clusters]
+    edges = [(rows[0], row) for rows in together for row in rows[1:]]
+    first, second = np.array(edges, dtype=np.int64).reshape(-1, 2).T
+    shape = (len(images), len(images))
+    graph = coo_array((np.ones(len(edges), dtype=np.int8), (first, second)), shape=shape)
+    bundles: dict[int, list[int]] = {}
+    for row, home in enumerate(connected_components(graph, directed=False)[1].tolist()):
+        bundles.setdefault(home, []).append(row)
+    return list(bundles.values())
+
+
+def _groups(images: LabelledImages) -> dict[str, list[int]]:
+    """Return the rows of each group that has a name."""
+    members: dict[str, list[int]] = {}
+    for row, group in enumerate(images.groups or ()):
+        if group:
+            members.setdefault(group, []).append(row)
+    return members

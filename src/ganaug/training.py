@@ -8,23 +8,19 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Self
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
+from ganaug.batches import Batches
 from ganaug.datasets import labelled_images
-from ganaug.ema import EMA
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError, TrainingFailedError
-from ganaug.generator import Generator, Loss, Phase
-from ganaug.hardware import average, fuse, keep_freed_memory, open_fabric, share_state
+from ganaug.generator import Generator, Phase
+from ganaug.hardware import average, keep_freed_memory, open_fabric, share_state
 from ganaug.interrupts import interrupt_at_the_end
-from ganaug.pixels import to_signed
 from ganaug.randomness import seeded
-from ganaug.sampling import BalancedSampler
-from ganaug.spec import Batch, LabelledImages
+from ganaug.spec import LabelledImages
+from ganaug.stages import Snapshot, Stage
 from ganaug.stopping import Progress
 
 __all__ = ["Snapshot", "Training", "train"]
@@ -32,14 +28,6 @@ __all__ = ["Snapshot", "Training", "train"]
 _STATE_VERSION = 1
 _STEPS_BETWEEN_GOOD_STATES = 200
 _MOST_TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A copy of the averaged network's weights, as they were after `images_seen` images."""
-
-    images_seen: int
-    weights: Mapping[str, Tensor]
 
 
 def train(
@@ -132,7 +120,7 @@ class Training(Iterator[Progress]):
         self._snapshot_every_images = snapshot_every_images
         self._advanced_at = 0
         self._rng = torch.Generator().manual_seed(seed)
-        self._sampler = BalancedSampler(images.labels, seed=seed)
+        self._batches = Batches(images, self._fabric, seed=seed)
         # Channels last is what oneDNN and tensor cores compute in; 1.5 times faster on a CPU.
         self.generator = generator.to(self.device)
         self.generator.to(memory_format=torch.channels_last)
@@ -141,7 +129,7 @@ class Training(Iterator[Progress]):
         if self.device.type == "cpu":
             keep_freed_memory()
         with self._forked_rng():
-            self._read_phases()
+            self._start_stage()
         self._good_state = self.state_dict()
 
     @property
@@ -162,7 +150,7 @@ class Training(Iterator[Progress]):
     @property
     def ema(self) -> Generator:
         """The generator with averaged weights, in eval mode; it goes on learning with the loop."""
-        return self._ema.generator
+        return self._stage.ema.generator
 
     def __iter__(self) -> Self:
         return self
@@ -188,13 +176,13 @@ class Training(Iterator[Progress]):
         """Run one step; None when a loss was not finite and the last good state was restored."""
         self._advanced_at = self.images_seen
         if self.generator.advance(self.images_seen, self.images):
-            self._read_phases()
+            self._start_stage()
         batch_size = self.generator.batch_size(self.images_seen) or self._batch_size
         records: dict[str, list[float]] = {}
         logs: dict[str, list[float]] = {}
-        for phase in self._phases:
+        for phase in self._stage.phases:
             for _ in range(phase.repeats):
-                loss = self._optimise(phase, self._next_batch(batch_size))
+                loss = self._stage.optimise(phase, self._batches.draw(batch_size), rng=self._rng)
                 if loss is None:
                     self._roll_back(phase)
                     return None
@@ -204,7 +192,7 @@ class Training(Iterator[Progress]):
                     logs.setdefault(name, []).append(float(value))
         self.images_seen += batch_size
         self.step += 1
-        self._ema.update(
+        self._stage.ema.update(
             self.generator.network, batch_size=batch_size, images_seen=self.images_seen
         )
         self._keep(batch_size)
@@ -230,70 +218,13 @@ class Training(Iterator[Progress]):
             seconds=self.seconds,
         )
 
-    def _optimise(self, phase: Phase, batch: Batch) -> Loss | None:
-        """Step one phase's optimizer; None, and no step, when the loss is not finite."""
-        with self._only_trainable(phase):
-            phase.optimizer.zero_grad(set_to_none=True)
-            with self._fabric.autocast():
-                loss = phase.loss(batch, self._rng)
-            total = torch.stack([term.float() for term in loss.terms.values()]).sum()
-            total.backward()
-        verdict = total.detach().clone().view(1)
-        average([verdict])
-        if not torch.isfinite(verdict).item():
-            return None
-        gradients = [p.grad for p in _parameters(phase.optimizer) if p.grad is not None]
-        average(gradients)
-        phase.optimizer.step()
-        return Loss(
-            {name: term.detach() for name, term in loss.terms.items()},
-            {name: torch.as_tensor(value).detach() for name, value in loss.logs.items()},
-        )
-
-    def _next_batch(self, batch_size: int) -> Batch:
-        """Draw the rows of the whole batch and turn this process's share into tensors."""
-        share, left = divmod(batch_size, self._fabric.world_size)
-        if left:
-            raise ConfigError(
-                f"The generator's batch size must be a multiple of the "
-                f"{self._fabric.world_size} processes; got {batch_size}."
-            )
-        offset = share * self._fabric.global_rank
-        rows = self._sampler.draw(batch_size)[offset : offset + share]
-        pixels = to_signed(np.asarray(self.images.pixels)[rows], self.images.value_range)
-        return Batch(
-            images=pixels.to(self.device, memory_format=torch.channels_last),
-            labels=torch.from_numpy(self.images.labels[rows]).to(self.device),
-            offset=offset,
-            total=batch_size,
-        )
-
-    @contextmanager
-    def _only_trainable(self, phase: Phase) -> Iterator[None]:
-        """Let only the phase's own parameters have gradients: D's cost G's step nothing."""
-        own = {id(p) for p in _parameters(phase.optimizer)}
-        for parameter in self._trainable:
-            parameter.requires_grad_(id(parameter) in own)
-        try:
-            yield
-        finally:
-            for parameter in self._trainable:
-                parameter.requires_grad_(True)
-
     # --- what a step stands on --------------------------------------------------------------
 
-    def _read_phases(self) -> None:
+    def _start_stage(self) -> None:
         """Read the generator's phases and start the average from its network as it is."""
-        self.generator.train()
-        self._phases = tuple(self.generator.phases())
-        if not self._phases:
-            raise ConfigError("This generator has no phases: there is nothing to train.")
-        if len({phase.name for phase in self._phases}) < len(self._phases):
-            raise ConfigError("A generator's phases need different names.")
-        self._trainable = [p for p in self.generator.parameters() if p.requires_grad]
-        for phase in self._phases:
-            fuse(phase.optimizer)
-        self._ema = EMA(self.generator, halflife_images=self._ema_halflife_images)
+        self._stage = Stage(
+            self.generator, self._fabric, ema_halflife_images=self._ema_halflife_images
+        )
         self.snapshots.clear()
 
     @contextmanager
@@ -310,8 +241,8 @@ class Training(Iterator[Progress]):
         """Keep a snapshot and a state to go back to, where it is time."""
         every = self._snapshot_every_images
         if self.images_seen // every > (self.images_seen - batch_size) // every:
-            self.snapshots.append(Snapshot(self.images_seen, _copy(self._ema.network)))
-        if self.step % _STEPS_BETWEEN_GOOD_STATES == 0 and _is_finite(self.generator):
+            self.snapshots.append(self._stage.snapshot(self.images_seen))
+        if self.step % _STEPS_BETWEEN_GOOD_STATES == 0 and self._stage.is_finite():
             self._good_state = self.state_dict()
 
     def _roll_back(self, phase: Phase) -> None:
@@ -327,9 +258,7 @@ class Training(Iterator[Progress]):
                 f"of {self.images_seen:,} images is kept. Try a lower learning rate or "
                 "precision='32-true'."
             )
-        for each in self._phases:
-            for group in each.optimizer.param_groups:
-                group["lr"] *= 0.5**tries
+        self._stage.slow_down(0.5**tries)
         self.rollbacks, self.seconds = rollbacks, seconds
 
     # --- state ------------------------------------------------------------------------------
@@ -344,11 +273,9 @@ class Training(Iterator[Progress]):
                 "seconds": self.seconds,
                 "rollbacks": self.rollbacks,
                 "advanced_at": self._advanced_at,
-                "sampler": {"seed": self._sampler.seed, "position": self._sampler.position},
+                "sampler": self._batches.state_dict(),
                 "rng": self._rng.get_state(),
-                "generator": dict(self.generator.state_dict()),
-                "ema": dict(self._ema.network.state_dict()),
-                "optimizers": {p.name: p.optimizer.state_dict() for p in self._phases},
+                **self._stage.state_dict(),
                 "snapshots": [
                     {"images_seen": s.images_seen, "weights": dict(s.weights)}
                     for s in self.snapshots
@@ -371,22 +298,12 @@ class Training(Iterator[Progress]):
         with seeded(0, self.device):
             # Brings a generator that grows to the stage at which the state was taken.
             self.generator.advance(state["advanced_at"], self.images)
-            self._read_phases()
-        try:
-            self.generator.load_state_dict(state["generator"])
-            self._ema.network.load_state_dict(state["ema"])
-            for phase in self._phases:
-                _load_optimizer(phase.optimizer, state["optimizers"][phase.name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise RunError(
-                f"This training state belongs to another generator: {error}. Resume with the "
-                "configuration it was made with."
-            ) from error
+            self._start_stage()
+        self._stage.load_state_dict(state)
         self.images_seen, self.step = state["images_seen"], state["step"]
         self.seconds, self.rollbacks = state["seconds"], state["rollbacks"]
         self._advanced_at = state["advanced_at"]
-        self._sampler = BalancedSampler(self.images.labels, seed=state["sampler"]["seed"])
-        self._sampler.position = state["sampler"]["position"]
+        self._batches.load_state_dict(state["sampler"])
         self._rng.set_state(state["rng"].cpu())
         for kept in state["snapshots"]:
             self.snapshots.append(Snapshot(kept["images_seen"], copy.deepcopy(kept["weights"])))
@@ -406,30 +323,3 @@ def _check_fit(generator: Generator, images: LabelledImages) -> None:
             f"{found.num_classes}. Build it for the images' own spec, or drop the classes with "
             "LabelledImages.as_one_class()."
         )
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
-    for group in optimizer.param_groups:
-        yield from group["params"]
-
-
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-
-
-def _is_finite(module: nn.Module) -> bool:
-    floats = [t for t in module.state_dict().values() if t.is_floating_point()]
-    return all(bool(torch.isfinite(tensor).all()) for tensor in floats)
-
-
-def _load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load, and give moments the strides of their parameters.
-
-    The fused CPU Adam reads parameter and moments in memory order; moments that were stored
-    contiguous beside channels-last parameters would be silently misread.
-    """
-    optimizer.load_state_dict(copy.deepcopy(state))
-    for parameter, moments in optimizer.state.items():
-        for name, value in moments.items():
-            if torch.is_tensor(value) and value.shape == parameter.shape:
-                moments[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

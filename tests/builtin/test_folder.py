@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ganaug.builtin.data.files import read_image
+from ganaug.builtin.data.files import image_dtype, read_image
 from ganaug.builtin.data.folder import open_folder
 from ganaug.errors import DataError
 
@@ -51,6 +51,13 @@ def test_a_folder_of_images_is_one_class(folder):
     images = open_folder(folder / "df")
     assert images.counts == {"image": 1}
     assert images.ids == ("a.png",)
+
+
+def test_groups_are_found_in_the_files_by_a_pattern(folder):
+    images = open_folder(folder, group_pattern=r"(\w)\.(png|PNG|jpg)")
+    assert images.groups == ("a", "a", "b", "c")
+    with pytest.raises(DataError, match="3 of 4 names give no group.*'df/a.png'"):
+        open_folder(folder, group_pattern=r"deeper/(.)")
 
 
 def test_files_are_decoded_when_they_are_read(folder):
@@ -106,6 +113,16 @@ def test_exif_orientation_is_applied(tmp_path):
     pixels = read_image(tmp_path / "turned.png")
     assert pixels.shape == (1, 6, 4)
     assert pixels[0, 0, 3] == 255
+
+
+def test_the_dtype_of_a_file_is_known_from_its_header(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    Image.fromarray(np.zeros((4, 4), np.uint16)).save(tmp_path / "b.png")
+    for name in ("a.png", "b.png"):
+        assert image_dtype(tmp_path / name) == read_image(tmp_path / name).dtype
+    (tmp_path / "c.png").write_text("text")
+    with pytest.raises(DataError, match="c.png is not an image"):
+        image_dtype(tmp_path / "c.png")
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "RGBA", "CMYK", "LA"])

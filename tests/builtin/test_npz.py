@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -55,6 +56,43 @@ def test_plain_greyscale_images_without_names(save, images):
 @pytest.mark.parametrize("group", [np.array(["", "", "", ""]), np.array([])])
 def test_blank_groups_are_none(save, group):
     assert open_npz(save(images=GREY, labels=LABELS, group=group)).groups is None
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        (np.array([7, 7, 8, 9]), ("7", "7", "8", "9")),
+        (np.array([[7], [7], [8], [9]], dtype=np.uint8), ("7", "7", "8", "9")),
+        (np.array([7, 7, np.nan, np.nan]), ("7", "7", "", "")),
+        (np.array([b"anna", b"anna", b"", b"L\xc3\xa9a"]), ("anna", "anna", "", "Léa")),
+        (
+            np.array([b"anna", b"anna", b"L\xe9a", b"L\xe9a"]),
+            ("anna", "anna", "L\ufffda", "L\ufffda"),
+        ),
+        (np.array([" a", "a", "b ", ""]), ("a", "a", "b", "")),
+    ],
+)
+def test_groups_are_text_or_whole_numbers(save, group, expected):
+    assert open_npz(save(images=GREY, labels=LABELS, group=group)).groups == expected
+
+
+def test_class_names_may_be_bytes(save):
+    images = open_npz(save(images=GREY, labels=LABELS, class_names=np.array([b"nevus", b"df"])))
+    assert images.class_names == ("nevus", "df")
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        np.array([0.5, 1, 2, 3]),
+        np.array([1, 2, 3, np.inf]),
+        np.array([True] * 4),
+        np.array([1, 2, 3, 4], "M8[D]"),
+    ],
+)
+def test_other_groups_are_refused(save, group):
+    with pytest.raises(DataError, match="set.npz: group must be text or whole numbers; got"):
+        open_npz(save(images=GREY, labels=LABELS, group=group))
 
 
 @pytest.mark.parametrize(
@@ -130,28 +168,117 @@ def test_pickled_objects_are_never_loaded(save):
 def test_an_absurd_size_is_refused_before_it_is_read(save, monkeypatch):
     path = save(images=GREY, labels=LABELS)
     monkeypatch.setattr(npz, "MAX_BYTES", GREY.nbytes - 1)
-    with pytest.raises(DataError, match="the array images would take"):
+    with pytest.raises(DataError, match=r"images, labels would take.* GiB; expected at most"):
         open_npz(path)
 
 
-def archive_with_header(path, shape):
-    """Write an archive whose images' header promises another shape than there is data for."""
-    member, labels = io.BytesIO(), io.BytesIO()
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(member, header)
+def header_of(shape):
+    member = io.BytesIO()
+    fields = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(member, fields)
+    return member.getvalue()
+
+
+def write_archive(path, images, compression=zipfile.ZIP_STORED):
+    """Write an archive whose images.npy are these bytes."""
+    labels = io.BytesIO()
     np.save(labels, LABELS)
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("images.npy", member.getvalue() + GREY.tobytes())
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        archive.writestr("images.npy", images)
         archive.writestr("labels.npy", labels.getvalue())
+    return path
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"), [((4, 10**6, 10**6), "GiB"), ((400, 6, 8), "header promises 19200")]
+    ("shape", "message"),
+    [
+        ((4, 10**6, 10**6), "would take 3,725.3 GiB"),
+        ((400, 6, 8), "header promises 19200 bytes, there are 320"),
+        ((-4, 6, 8), r"damaged: its header gives the shape \(-4, 6, 8\)"),
+        ((0, 10**30), "not a sound .npz"),
+    ],
 )
 def test_a_header_that_lies_is_refused_before_memory_is_taken(tmp_path, shape, message):
-    archive_with_header(tmp_path / "liar.npz", shape)
-    with pytest.raises(DataError, match=message):
-        open_npz(tmp_path / "liar.npz")
+    path = write_archive(tmp_path / "liar.npz", header_of(shape) + GREY.tobytes())
+    with pytest.raises(DataError, match=f"liar.npz: .*{message}"):
+        open_npz(path)
+
+
+def peak_memory(act):
+    """Return the most bytes that were allocated at a time while `act` ran."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+BOMB = 64 * 2**20
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        header_of((BOMB, 1, 1)),
+        header_of((4, 6, 8)),
+        b"\x93NUMPY\x02\x00" + BOMB.to_bytes(4, "little"),
+    ],
+    ids=["large array", "large member", "large header"],
+)
+def test_a_zip_bomb_is_never_unpacked(tmp_path, monkeypatch, start):
+    monkeypatch.setattr(npz, "MAX_BYTES", BOMB // 2)
+    path = write_archive(tmp_path / "bomb.npz", start + bytes(BOMB), zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 10**6
+
+    def act():
+        with pytest.raises(DataError, match=r"bomb.npz: (images, labels would take|not a sound)"):
+            open_npz(path)
+
+    assert peak_memory(act) < BOMB // 8
+
+
+def test_the_sizes_of_all_arrays_are_added_up(save, monkeypatch):
+    path = save(train_images=GREY, train_labels=LABELS, val_images=GREY, val_labels=LABELS)
+    monkeypatch.setattr(npz, "MAX_BYTES", 2 * GREY.nbytes)
+    with pytest.raises(DataError, match="would take"):
+        open_npz(path)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        b"",
+        b"GIF89a",
+        b"\x93NUMPY\x09\x09" + bytes(200),
+        b"\x93NUMPY\x01\x00\x10\x00{'descr': '|u1',",
+        b"\x93NUMPY\x01\x00" + (2000).to_bytes(2, "little") + b"-" * 1999 + b"1",
+    ],
+)
+def test_what_is_no_array_is_an_error(tmp_path, images):
+    with pytest.raises(DataError, match="odd.npz: not a sound .npz archive"):
+        open_npz(write_archive(tmp_path / "odd.npz", images))
+
+
+def test_members_without_npy_are_no_arrays(tmp_path):
+    with zipfile.ZipFile(tmp_path / "odd.npz", "w") as archive:
+        for name in ("images", "labels"):
+            archive.writestr(name, b"")
+    with pytest.raises(DataError, match="expected the arrays.*found images, labels"):
+        open_npz(tmp_path / "odd.npz")
+
+
+def test_an_encrypted_archive_is_an_error(save):
+    path = save(images=GREY, labels=LABELS)
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        at = content.find(signature)
+        while at >= 0:
+            content[at + flags] |= 1
+            at = content.find(signature, at + 1)
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"not a sound .npz.*(encrypted|password)"):
+        open_npz(path)
 
 
 def test_a_damaged_archive_is_an_error(save):
@@ -167,7 +294,7 @@ def test_a_damaged_archive_is_an_error(save):
 
 
 def test_a_missing_archive_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="set.npz does not exist"):
         open_npz(tmp_path / "set.npz")
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from cli.scenes import TINY, write_images
+from ganaug.checkpoints import read_tensors, write_tensors
 from ganaug.cli.augment import parse_strategy, plan_counts
 from ganaug.errors import ConfigError
+from ganaug.registry import Registry
+from ganaug.runs import Run
 from ganaug.spec import LabelledImages
 
 
@@ -112,6 +116,198 @@ def test_groups_are_kept(ganaug, tmp_path, monkeypatch):
     for row in manifest("balanced"):
         real = row["is_synthetic"] == "false"
         assert row["group"] == (f"woman {int(row['source']) // 2}" if real else "")
+
+
+# --- rows that the caller names -----------------------------------------------------------------
+
+
+def ids_of(run, split):
+    with (Path(run) / "splits.csv").open(newline="") as file:
+        return [row["id"] for row in csv.DictReader(file) if row["split"] == split]
+
+
+def write_split(path, folder, held):
+    ids = sorted(p.relative_to(folder).as_posix() for p in Path(folder).rglob("*.*"))
+    lines = [f"{id_},{'holdout' if id_ in held else 'training'}\n" for id_ in ids]
+    Path(path).write_text("id,split\n" + "".join(lines))
+    return path
+
+
+@pytest.fixture
+def others(photos):
+    """An image set of the same classes that the run has not seen."""
+    write_images(Path("others") / "common", 10, seed=7)
+    write_images(Path("others") / "rare", 4, seed=7)
+    return Path("others")
+
+
+def test_a_split_of_the_run_itself_is_followed(ganaug, photos, fitted):
+    split = write_split("split.csv", photos, ids_of(fitted, "holdout"))
+    arguments = ("augment", photos, "--run", fitted, "--split", split)
+    assert ganaug(*arguments, "--out", "balanced").code == 0
+    ganaug("augment", photos, "--run", fitted, "--out", "without")
+    assert manifest("balanced") == manifest("without")
+
+
+def test_evaluating_on_a_training_row_is_refused_and_nothing_is_written(ganaug, photos, fitted):
+    trained = ids_of(fitted, "training")
+    held = [*ids_of(fitted, "holdout"), trained[0], trained[-1]]
+    split = write_split("split.csv", photos, held)
+    result = ganaug(
+        *("augment", photos, "--run", fitted, "--out", "balanced", "--split", split),
+    )
+    assert (result.code, result.out) == (2, "")
+    assert "2 of 5 rows overlap with the 14 rows that run was trained on: 2 with" in result.err
+    assert f"{trained[0]} (same pixels as training row {trained[0]})" in result.err
+    assert not Path("balanced").exists()
+
+
+def test_another_image_set_with_its_own_split_grows(ganaug, fitted, others):
+    arguments = ("augment", others, "--run", fitted, "--out", "balanced")
+    refused = ganaug(*arguments)
+    assert refused.code == 2
+    assert "not the images that run was fitted on" in refused.err
+    assert "--split FILE" in refused.err
+    split = write_split("split.csv", others, ["common/0.png", "rare/0.png"])
+    assert ganaug(*arguments, "--split", split).code == 0
+    kinds = Counter((row["label"], row["is_synthetic"]) for row in manifest("balanced"))
+    assert kinds == {("common", "false"): 9, ("rare", "false"): 3, ("rare", "true"): 6}
+    assert "common/0.png" not in {row["source"] for row in manifest("balanced")}
+
+
+@pytest.mark.parametrize("kind", ["same pixels as", "near duplicate of"])
+def test_a_training_image_under_another_name_is_refused(ganaug, photos, fitted, others, kind):
+    trained = ids_of(fitted, "training")[0]
+    with Image.open(photos / trained) as image:
+        changed = image.point(lambda value: int(value * 0.97)) if "near" in kind else image
+        changed.save(others / "common" / "0.png")
+    split = write_split("split.csv", others, ["common/0.png", "common/1.png"])
+    result = ganaug("augment", others, "--run", fitted, "--out", "new", "--split", split)
+    assert result.code == 2
+    assert f"first: common/0.png ({kind} training row {trained})" in result.err
+
+
+def test_a_training_patient_is_refused(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    columns = {
+        "labels": np.arange(12) // 8,
+        "group": np.array([f"woman {n // 2}" for n in range(12)]),
+        "class_names": np.array(["a", "b"]),
+    }
+    for name in ("first", "second"):
+        images = rng.integers(0, 256, (12, 16, 16), dtype=np.uint8)
+        np.savez(f"{name}.npz", images=images, **columns)
+    assert ganaug("fit", "first.npz", "--out", "run", "--holdout", 0, *TINY).code == 0
+    Path("split.csv").write_text(
+        "id,split\n" + "".join(f"{n},{'holdout' if n == 2 else 'training'}\n" for n in range(12))
+    )
+    result = ganaug("augment", "second.npz", "--run", "run", "--out", "new", "--split", "split.csv")
+    assert result.code == 2
+    assert "1 of the same group; first: 2 (same group as training row 2)" in result.err
+    assert "woman" not in result.err
+
+
+def test_per_class_and_resumed_runs_are_guarded_too(ganaug, photos):
+    fit = ("fit", photos, "--out", "run", *TINY)
+    assert ganaug(*fit, "--conditioning", "per-class").code == 0
+    before = Run.open("run").read_references()
+    assert ganaug("fit", photos, "--out", "run", "--resume", "--images", 128).code == 0
+    after = Run.open("run").read_references()
+    assert len(after) == 14
+    assert (after.hashes.pixels == before.hashes.pixels).all()
+    assert len(Run.open("run").read_references("holdout")) == 3
+    assert Run.open("run").read_model(Registry.load()).copies is not None
+    split = write_split("split.csv", photos, ids_of("run", "training")[:1])
+    result = ganaug("augment", photos, "--run", "run", "--out", "new", "--split", split)
+    assert result.code == 2
+    assert "1 of 1 rows overlap" in result.err
+
+
+def make_old(run):
+    """Make a run what it was before the leak guard."""
+    path = run / "references.safetensors"
+    write_tensors(path, {"hashes": read_tensors(path)[0]["hashes"]}, {})
+    (run / "manifest.json").unlink()
+
+
+def test_a_run_of_before_the_guard_says_so_until_it_is_resumed(ganaug, photos, fitted):
+    make_old(fitted)
+    assert ganaug("augment", photos, "--run", fitted, "--out", "balanced").code == 0
+    split = write_split("split.csv", photos, ids_of(fitted, "holdout"))
+    arguments = ("augment", photos, "--run", fitted, "--out", "new", "--split", split)
+    refused = ganaug(*arguments)
+    assert refused.code == 2
+    assert "run carries no references" in refused.err
+    assert ganaug("fit", photos, "--out", fitted, "--resume", "--images", 128).code == 0
+    assert ganaug(*arguments).code == 0
+
+
+def test_damaged_references_are_noticed_before_a_run_goes_on(ganaug, photos, fitted):
+    path = fitted / "references.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    result = ganaug("fit", photos, "--out", fitted, "--resume", "--images", 128)
+    assert result.code == 2
+    assert "references.safetensors is damaged" in result.err
+    assert (fitted / "manifest.json").exists()
+
+
+def test_a_split_that_cannot_be_used_is_said(ganaug, photos, fitted, others):
+    arguments = ("augment", others, "--run", fitted, "--out", "new", "--split", "split.csv")
+    write_split("split.csv", photos, [])
+    assert "do not belong to these images" in ganaug(*arguments).err
+    everything = [p.relative_to(others).as_posix() for p in others.rglob("*.png")]
+    write_split("split.csv", others, everything)
+    assert "has no training rows" in ganaug(*arguments).err
+    Path("split.csv").unlink()
+    result = ganaug(*arguments)
+    assert result.code == 2
+    assert "split.csv" in result.err
+
+
+def test_images_of_other_channels_are_refused(ganaug, photos, fitted):
+    for name in ("common", "rare"):
+        write_images(Path("coloured") / name, 6, mode="RGB")
+    split = write_split("split.csv", "coloured", ["common/0.png"])
+    result = ganaug("augment", "coloured", "--run", fitted, "--out", "new", "--split", split)
+    assert result.code == 2
+    assert "3 channels and those of the run 1" in result.err
+    assert not Path("new").exists()
+
+
+# --- de-identification --------------------------------------------------------------------------
+
+
+def test_exported_images_are_pixels_only(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    secret = "DOE^JANE 1970"
+    exif, text = Image.Exif(), PngInfo()
+    exif[0x010E] = secret  # ImageDescription
+    text.add_text("PatientName", secret)
+    text.add_itxt("XML:com.adobe.xmp", f"<x>{secret}</x>")
+    for name in ("common", "rare"):
+        write_images(Path("photos") / name, 12 if name == "common" else 6, mode="RGB")
+        for path in (Path("photos") / name).iterdir():
+            with Image.open(path) as image:
+                picture = image.convert("RGB")
+            path.unlink()
+            if int(path.stem) % 2:
+                picture.save(path.with_suffix(".jpg"), exif=exif, comment=secret.encode())
+            else:
+                picture.save(path, pnginfo=text, exif=exif, dpi=(300, 300))
+    assert ganaug("fit", "photos", "--out", "run", "--holdout", 0, *TINY).code == 0
+    assert ganaug("augment", "photos", "--run", "run", "--out", "balanced").code == 0
+    files = [path for root in ("balanced", "run") for path in Path(root).rglob("*.*")]
+    assert len(list(Path("balanced").rglob("*.png"))) == 24
+    for path in files:
+        assert b"DOE" not in path.read_bytes(), path
+        if path.suffix == ".png":
+            with Image.open(path) as image:
+                image.load()
+                assert image.info == {}
+                assert not image.getexif()
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganaug.errors import ConfigError
+from ganaug.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
     from ganaug.model import ImageModel
+    from ganaug.runs import Run
     from ganaug.spec import LabelledImages
 
 __all__ = ["Plan", "export_balanced", "parse_strategy", "plan_counts", "print_counts", "register"]
@@ -22,7 +23,9 @@ _EPILOG = """[bold]Examples[/bold]
 
   ganaug augment photos/ --run runs/photos --out balanced/
 
-  ganaug augment photos/ --run runs/photos --out more/ --sampling-strategy '{"rare": 600}'"""
+  ganaug augment photos/ --run runs/photos --out more/ --sampling-strategy '{"rare": 600}'
+
+  ganaug augment other/ --run runs/photos --out grown/ --split split.csv"""
 
 _COLUMNS = ("file", "label", "group", "split", "is_synthetic", "source")
 
@@ -34,7 +37,10 @@ def register(app: typer.Typer) -> None:
 
 def augment(
     data: Annotated[
-        str, typer.Argument(metavar="DATA", help="The images that the run was fitted on.")
+        str,
+        typer.Argument(
+            metavar="DATA", help="The images that the run was fitted on; with --split, any."
+        ),
     ],
     run: Annotated[Path, typer.Option(metavar="RUN", help="A finished run directory.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to write.")],
@@ -47,6 +53,15 @@ def augment(
             "largest one.",
         ),
     ] = None,
+    split: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="A CSV file (id, split) of your own: its training rows are written, and the "
+            "others, on which you will evaluate, must not overlap with what the run was trained "
+            "on. Unless given, rows are what they were for the run.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(metavar="S", min=0, help="The same seed draws the same images.")
     ] = 0,
@@ -56,7 +71,6 @@ def augment(
     Held-out images are left out, for scoring what you train on the folder.
     """
     from ganaug.cli.console import output, status
-    from ganaug.cli.rows import recorded_rows, training_rows
     from ganaug.files import check_absent, new_folder
     from ganaug.registry import Registry
     from ganaug.runs import Run
@@ -68,9 +82,10 @@ def augment(
     opened, registry = Run.open(run), Registry.load()
     with status("Reading images"):
         images = open_images(data, registry)
-        training = training_rows(images, recorded_rows(opened, images))
+        training = rows_to_write(opened, images, split)
     plan = plan_counts(training, strategy, opened.config.class_names)
     model = opened.read_model(registry)
+    check_channels(training, model)
     with new_folder(out) as folder:
         added = export_balanced(training, model, plan.to_add, folder, seed=seed, source=str(run))
     print_counts(training.counts, added)
@@ -83,6 +98,41 @@ def augment(
         f"{len(training) + sum(added.values()):,} images in {out}; manifest.csv says what each is.",
         soft_wrap=True,
     )
+
+
+def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> LabelledImages:
+    """Return the training rows: of a file that the caller made, or of the run itself.
+
+    Raises LeakageError when rows that the file does not train on overlap with what the run was
+    trained on, RunError for other images than the run's when there is no file, DataError for a
+    file of other images or without training rows.
+    """
+    from ganaug.cli.rows import cut_rows, recorded_rows, training_rows
+
+    if split is None:
+        try:
+            return training_rows(images, recorded_rows(run, images))
+        except RunError as error:
+            raise RunError(
+                f"{error} To grow another image set, say which of its rows you evaluate on: "
+                "--split FILE."
+            ) from error
+    splits = cut_rows(images, holdout=None, split=split, random_state=0)
+    training = training_rows(images, splits)
+    if not len(training):
+        raise DataError(f"{split} has no training rows, so there is nothing to grow.")
+    run.check_leaks(images.subset([row for row, name in enumerate(splits) if name != "training"]))
+    return training
+
+
+def check_channels(images: LabelledImages, model: ImageModel) -> None:
+    """Raise DataError when synthetic images have other channels than the first of the images."""
+    found, made = len(images.pixels[0]), model.shape[0]
+    if found != made:
+        raise DataError(
+            f"The images have {found} channel{'s'[: found > 1]} and those of the run {made}. "
+            "Convert the images, or fit a run on them."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,7 @@ def _folder(path: Path) -> Iterator[None]:
         pass
     try:
         yield
-    except BaseException:
+    except BaseException:  # Ctrl-C too: no half demo stays
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):  # somebody else has put something there
             for parent in made:

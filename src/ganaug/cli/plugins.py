@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganaug.cli.console import facts, make_table, output, print_json
+from ganaug.cli.groups import make_group
 from ganaug.errors import UnknownPluginError, nearest
 
 if TYPE_CHECKING:
@@ -21,18 +22,12 @@ _EPILOG = """[bold]Examples[/bold]
 
   ganaug plugins show dcgan"""
 
-group = typer.Typer(name="plugins", help="See what is installed.", epilog=_EPILOG)
+group = make_group("plugins", summary="See what is installed.", epilog=_EPILOG)
 
 
 def register(app: typer.Typer) -> None:
     """Add the group to an app."""
     app.add_typer(group)
-
-
-@group.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        print(context.get_help())
 
 
 @group.command("list", epilog="[bold]Example[/bold]\n\n  ganaug plugins list --json")

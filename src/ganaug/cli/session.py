@@ -26,6 +26,7 @@ from ganaug.fitting import (
     policies_of,
     start_training,
 )
+from ganaug.leaks import hash_rows
 from ganaug.registry import Registry
 from ganaug.runs import Run, describe_run
 from ganaug.sources import check_outside, open_images
@@ -64,6 +65,7 @@ def fit_run(request: FitRequest) -> int:
             random_state=recipe.random_state,
         )
         chosen = training_set(images, splits, request.classes, recipe.size)
+        hashes = hash_rows(images)
     parts = _plan(chosen, recipe, registry)
     config = describe_run(
         training_rows(images, splits),
@@ -77,6 +79,7 @@ def fit_run(request: FitRequest) -> int:
     print_header(session, images, splits)
     Run.create(request.out, config)
     write_splits(request.out / "splits.csv", images, splits)
+    session.run.write_references(hashes, splits)
     return session.complete()
 
 
@@ -118,7 +121,10 @@ def resume_run(request: FitRequest) -> int:
             soft_wrap=True,
         )
         return 0
+    hashes = None if run.has_references else hash_rows(images)  # an earlier version has none
     run.unseal()
+    if hashes is not None:
+        run.write_references(hashes, splits)
     session.run.write_config()
     print_header(session, images, splits)
     return session.complete()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,15 @@ from ganaug.errors import DataError
 from ganaug.pixels import from_pil
 from ganaug.spec import DTYPE_RANGES
 
-__all__ = ["SUFFIXES", "FilePixels", "image_files", "read_image"]
+__all__ = [
+    "SUFFIXES",
+    "FilePixels",
+    "has_images",
+    "image_dtype",
+    "image_files",
+    "is_image",
+    "read_image",
+]
 
 #: What an image file's name ends with.
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -23,17 +32,24 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", "
 #: Most pixels of an image that is decoded: 10,000 x 10,000.
 MAX_PIXELS = 100_000_000
 
+_T = TypeVar("_T")
+
 _SMALLER = f"Expected at most {MAX_PIXELS:,}; make it smaller, or cut it into patches, first."
+
+
+def is_image(path: Path) -> bool:
+    """Tell whether a path is a file with the name of an image."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
 def image_files(folder: Path) -> list[Path]:
     """Return the image files anywhere below a folder, sorted; hidden ones are left out."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    return sorted(
-        path
-        for path in found
-        if path.is_file() and not any(p.startswith(".") for p in path.relative_to(folder).parts)
-    )
+    return sorted(_images_below(folder))
+
+
+def has_images(folder: Path) -> bool:
+    """Tell whether there is an image file anywhere below a folder, by the names."""
+    return next(_images_below(folder), None) is not None
 
 
 def read_image(path: Path) -> NDArray[Any]:
@@ -42,24 +58,15 @@ def read_image(path: Path) -> NDArray[Any]:
     Raises DataError, which names the file, when it is no image, is truncated, has more than
     100 million pixels (then it is not decoded), or has another mode.
     """
-    try:
-        with warnings.catch_warnings():
-            # The size is checked below, before anything is decoded.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _decode(path)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: the image is too large. {error} {_SMALLER}") from error
-    except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
-        what = "is empty (0 bytes)" if empty else "is not an image that Pillow can read"
-        raise DataError(f"{path} {what}. Repair it or leave it out.") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
-        raise DataError(
-            f"{path} cannot be decoded; it is damaged or truncated ({error}). "
-            "Repair it or leave it out."
-        ) from error
+    return _guarded(_decode, path)
+
+
+def image_dtype(path: Path) -> np.dtype[Any]:
+    """Return the dtype that `read_image` gives a file's pixels, from its header alone.
+
+    Raises DataError, which names the file, when it is no image.
+    """
+    return _guarded(_dtype, path)
 
 
 class FilePixels(Sequence[Any]):
@@ -77,6 +84,40 @@ class FilePixels(Sequence[Any]):
     def value_range(self) -> tuple[float, float]:
         """Return the value range of the first file's dtype; decodes that file."""
         return DTYPE_RANGES[self[0].dtype]
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    for above, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths = (Path(above, name) for name in files if not name.startswith("."))
+        yield from (path for path in paths if is_image(path))
+
+
+def _guarded(read: Callable[[Path], _T], path: Path) -> _T:
+    """Read a file; every error becomes a DataError that names the file."""
+    try:
+        with warnings.catch_warnings():
+            # The size is checked before anything is decoded.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            return read(path)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: the image is too large. {error} {_SMALLER}") from error
+    except UnidentifiedImageError as error:
+        empty = path.stat().st_size == 0
+        what = "is empty (0 bytes)" if empty else "is not an image that Pillow can read"
+        raise DataError(f"{path} {what}. Repair it or leave it out.") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's decoders raise
+        raise DataError(
+            f"{path} cannot be decoded; it is damaged or truncated ({error}). "
+            "Repair it or leave it out."
+        ) from error
+
+
+def _dtype(path: Path) -> np.dtype[Any]:
+    with Image.open(path) as image:
+        return np.dtype(np.uint16 if image.mode.startswith("I") else np.uint8)
 
 
 def _decode(path: Path) -> NDArray[Any]:

@@ -6,27 +6,29 @@ from pathlib import Path
 
 import numpy as np
 
-from ganaug.builtin.data.files import SUFFIXES, FilePixels, image_files
+from ganaug.builtin.data.files import SUFFIXES, FilePixels, image_files, is_image
+from ganaug.builtin.data.groups import groups_from_names
 from ganaug.errors import DataError
 from ganaug.spec import LabelledImages
 
 __all__ = ["open_folder"]
 
 
-def open_folder(location: Path) -> LabelledImages:
+def open_folder(location: Path, group_pattern: str | None = None) -> LabelledImages:
     """Open a folder whose sub-folders are the classes, in alphabetical order.
 
     Images lie anywhere below their class folder. A folder of images without sub-folders is one
     class, ``image``. Ids are paths relative to the folder, with forward slashes.
-    Raises DataError when there is no such folder, no image, or a class without images.
+    Groups are what `group_pattern` finds in the ids, if it is given.
+    Raises DataError when there is no such folder, no image, a class without images, or an id that
+    does not match.
     """
     if not location.is_dir():
         what = "is not a folder" if location.exists() else "does not exist"
         raise DataError(f"{location} {what}; expected a folder of class folders.")
-    folders = sorted(
-        path for path in location.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
-    loose = [path for path in image_files(location) if path.parent == location]
+    visible = sorted(path for path in location.iterdir() if not path.name.startswith("."))
+    folders = [path for path in visible if path.is_dir()]
+    loose = [path for path in visible if is_image(path)]
     if folders and loose:
         raise DataError(
             f"{location} holds both class folders ({_names(folders)}) and {len(loose)} loose "
@@ -52,12 +54,14 @@ def open_folder(location: Path) -> LabelledImages:
         )
     paths = [path for files in classes.values() for path in files]
     pixels = FilePixels(paths)
+    ids = tuple(path.relative_to(location).as_posix() for path in paths)
     return LabelledImages(
         pixels=pixels,
         labels=np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()]),
         class_names=tuple(classes),
         value_range=pixels.value_range(),
-        ids=tuple(path.relative_to(location).as_posix() for path in paths),
+        ids=ids,
+        groups=groups_from_names(location, ids, group_pattern) if group_pattern else None,
     )
 
 

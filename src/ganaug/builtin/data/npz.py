@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,8 +20,17 @@ from ganaug.spec import DTYPE_RANGES, LabelledImages
 
 __all__ = ["open_npz"]
 
-#: Most bytes of one array; more belongs in a folder, whose images need not be in memory at once.
+#: Most bytes of all arrays; more belongs in a folder, whose images need not be in memory at once.
 MAX_BYTES = 8 * 2**30
+
+#: Most bytes of an array's header; numpy refuses longer ones.
+_HEADER_BYTES = 2**16
+
+#: What damaged, encrypted and malicious archives raise when they are read.
+_UNSOUND = (
+    *(OSError, ValueError, EOFError, OverflowError, MemoryError, RuntimeError, SyntaxError),
+    *(tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 #: MedMNIST's names for the three sets of rows, and ours.
 _SPLITS = {"train": "training", "val": "validation", "test": "holdout"}
@@ -34,77 +45,87 @@ def open_npz(location: Path) -> LabelledImages:
     """Open an archive of arrays.
 
     Plain: ``images`` (N, H, W), (N, H, W, 1) or (N, H, W, 3) of uint8, uint16 or float within
-    [0, 1]; ``labels``, integers (N,) or (N, 1); perhaps ``class_names`` (K,) and ``group`` (N,).
-    Ids are row numbers. MedMNIST: ``train_images``, ``train_labels`` and the same for ``val`` and
-    ``test``, which become the splits training, validation and holdout; ids are ``train/0`` ...
-    Raises DataError when the archive is missing, damaged or laid out otherwise.
+    [0, 1]; ``labels``, integers (N,) or (N, 1); perhaps ``class_names`` (K,) and ``group`` (N,),
+    both text or whole numbers. Ids are row numbers. MedMNIST: ``train_images``, ``train_labels``
+    and the same for ``val`` and ``test``, which become the splits training, validation and
+    holdout; ids are ``train/0`` ...
+    Raises DataError when the archive is missing, damaged or laid out otherwise, holds Python
+    objects (nothing is unpickled) or would unpack to more than 8 GiB (then it is not unpacked).
     """
+    if not location.is_file():
+        raise DataError(f"{location} does not exist; expected an .npz archive.")
+    try:
+        arrays = _read(location)
+        return _from_medmnist(arrays) if "train_images" in arrays else _from_plain(arrays)
+    except DataError as error:
+        raise DataError(f"{location}: {error}") from error
+
+
+def _read(location: Path) -> dict[str, NDArray[Any]]:
     try:
         with zipfile.ZipFile(location) as archive:
-            arrays = {name: _read(archive, name) for name in _members(archive)}
-    except DataError as error:
-        raise DataError(f"{location}: {error}") from error
-    except FileNotFoundError as error:
-        raise DataError(f"{location} does not exist; expected an .npz archive.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(f"{location} is not a sound .npz archive: {error}.") from error
-    try:
-        medmnist = "train_images" in arrays
-        return _from_medmnist(arrays) if medmnist else _from_plain(arrays)
-    except DataError as error:
-        raise DataError(f"{location}: {error}") from error
+            return _arrays(archive)
+    except DataError:
+        raise
+    except _UNSOUND as error:
+        raise DataError(f"not a sound .npz archive: {error}.") from error
+
+
+def _arrays(archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+    """Read the arrays that are wanted, once all their sizes are checked."""
+    names = _members(archive)
+    total = sum(_bytes(archive, name) for name in names)
+    if total > MAX_BYTES:
+        raise DataError(
+            f"{', '.join(names)} would take {total / 2**30:,.1f} GiB; expected at most "
+            f"{MAX_BYTES / 2**30:.0f}. Give large sets as a folder of images."
+        )
+    arrays = {}
+    for name in names:
+        with archive.open(f"{name}.npy") as member:
+            arrays[name] = npy.read_array(member, allow_pickle=False)
+    return arrays
 
 
 def _members(archive: zipfile.ZipFile) -> list[str]:
     """Return the arrays that are wanted, of those the archive has."""
-    found = [name.removesuffix(".npy") for name in archive.namelist()]
+    files = archive.namelist()
+    found = [name.removesuffix(".npy") for name in files if name.endswith(".npy")]
     if not ({"images", "labels"} <= set(found) or {"train_images", "train_labels"} <= set(found)):
         raise DataError(
             "expected the arrays images and labels (perhaps class_names and group), or MedMNIST's "
-            f"train_images, train_labels, ...; found {', '.join(found) or 'none'}."
+            f"train_images, train_labels, ...; found {', '.join((found or files)[:20]) or 'none'}."
         )
     return [name for name in _MEMBERS if name in found]
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    """Read an array after its size is checked, in the archive's directory and in its own header."""
+def _bytes(archive: zipfile.ZipFile, name: str) -> int:
+    """Return what an array takes unpacked, by the archive's directory and by its own header."""
     stored = archive.getinfo(f"{name}.npy").file_size
     with archive.open(f"{name}.npy") as member:
-        shape, dtype = _header(member, name)
+        start = io.BytesIO(member.read(_HEADER_BYTES))  # a header can claim to be 4 GiB long
+    version = npy.read_magic(start)
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, _, dtype = read(start)
+    if dtype.hasobject or dtype.names:
+        raise DataError(f"the array {name} holds Python objects; expected numbers or text.")
+    if min(shape, default=0) < 0:
+        raise DataError(f"the array {name} is damaged: its header gives the shape {shape}.")
     claimed = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if max(claimed, stored) > MAX_BYTES:
-        raise DataError(
-            f"the array {name} would take {max(claimed, stored) / 2**30:,.1f} GiB; expected at "
-            f"most {MAX_BYTES / 2**30:.0f}. Give large sets as a folder of images."
-        )
-    if claimed > stored:
+    if stored < claimed <= MAX_BYTES:
         raise DataError(
             f"the array {name} is damaged: its header promises {claimed} bytes, there are {stored}."
         )
-    with archive.open(f"{name}.npy") as member:
-        array: NDArray[Any] = npy.read_array(member, allow_pickle=False)
-    return array
-
-
-def _header(member: IO[bytes], name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = npy.read_magic(member)
-    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, _, dtype = read(member)
-    if dtype.hasobject or dtype.names:
-        raise DataError(f"the array {name} holds Python objects; expected numbers or text.")
-    return shape, dtype
+    return max(claimed, stored)
 
 
 def _from_plain(arrays: Mapping[str, NDArray[Any]]) -> LabelledImages:
     pixels, labels = _pixels(arrays, "images"), _labels(arrays, "labels", len(arrays["images"]))
-    names = arrays.get("class_names")
-    groups = None
-    if arrays.get("group") is not None and arrays["group"].size:
-        groups = tuple(str(group).strip() for group in arrays["group"].ravel())
+    groups = _texts(arrays, "group")
     return LabelledImages(
         pixels=pixels,
         labels=labels,
-        class_names=name_classes(labels, None if names is None else [str(n) for n in names.flat]),
+        class_names=name_classes(labels, _texts(arrays, "class_names")),
         value_range=DTYPE_RANGES[pixels.dtype],
         groups=groups if groups and any(groups) else None,
     )
@@ -162,3 +183,22 @@ def _labels(arrays: Mapping[str, NDArray[Any]], name: str, n: int) -> NDArray[np
             f"got {labels.dtype} of {labels.shape}."
         )
     return labels.reshape(n).astype(np.int64)
+
+
+def _texts(arrays: Mapping[str, NDArray[Any]], name: str) -> tuple[str, ...] | None:
+    """Return an array of text or whole numbers as text, NaN as blank; None without values."""
+    array = arrays.get(name)
+    if array is None or not array.size:
+        return None
+    values = array.ravel()
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "replace")
+    elif values.dtype.kind == "f" and np.all(np.isnan(values) | _are_whole(values)):
+        return tuple("" if np.isnan(value) else str(int(value)) for value in values)
+    if values.dtype.kind not in "Uiu":
+        raise DataError(f"{name} must be text or whole numbers; got {array.dtype}.")
+    return tuple(str(value).strip() for value in values)
+
+
+def _are_whole(values: NDArray[Any]) -> NDArray[np.bool_]:
+    return np.asarray(np.isfinite(values) & (values == np.round(values)))

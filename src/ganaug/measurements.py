@@ -1,0 +1,143 @@
+"""What each image measures: size, depth, values and hashes, from one pass over a set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganaug.errors import DataError
+from ganaug.hashes import ImageHashes, hash_images
+from ganaug.spec import DTYPE_RANGES
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ganaug.spec import LabelledImages
+
+__all__ = ["Measurements", "measure_images"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measurements:
+    """Numbers of N images, a row an image; NaN where an image holds no finite value.
+
+    heights, widths, channels: int64 (N,), pixels and counts. dtypes: (N,), such as ``"uint8"``.
+    lowest, highest: float64 (N,), of the finite values, as they are.
+    means: float64 (N,), the mean of all channels; channel_means: float64 (N, 3), red, green and
+    blue, NaN for images of other than three channels. deviations: float64 (N,), the standard
+    deviation of the channel that varies most. These three are in the units of the set's value
+    range: an image of another integer dtype than the range's own is scaled from the range of its
+    dtype. constant: bool (N,), every channel holds one value. nonfinite: bool (N,), holds NaN or
+    infinity. colourless: bool (N,), several channels, all equal. hashes: of the N images.
+    """
+
+    heights: NDArray[np.int64]
+    widths: NDArray[np.int64]
+    channels: NDArray[np.int64]
+    dtypes: tuple[str, ...]
+    lowest: NDArray[np.float64]
+    highest: NDArray[np.float64]
+    means: NDArray[np.float64]
+    channel_means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    constant: NDArray[np.bool_]
+    nonfinite: NDArray[np.bool_]
+    colourless: NDArray[np.bool_]
+    hashes: ImageHashes
+
+    def __len__(self) -> int:
+        return len(self.heights)
+
+
+def measure_images(images: LabelledImages) -> Measurements:
+    """Read every image once, one at a time, and return what each measures.
+
+    Raises DataError when one cannot be decoded, or is not of the shape (C, H, W).
+    """
+    meter = _Meter(images)
+    hashes = hash_images(replace(images, pixels=meter))
+    return Measurements(
+        dtypes=tuple(meter.dtypes),
+        hashes=hashes,
+        channel_means=np.array(meter.channel_means, dtype=np.float64).reshape(-1, 3),
+        **{name: np.array(column) for name, column in meter.columns.items()},
+    )
+
+
+class _Meter(Sequence[Any]):
+    """Measures each image as it is read, from first to last, by somebody else."""
+
+    def __init__(self, images: LabelledImages) -> None:
+        self._images = images
+        self.dtypes: list[str] = []
+        self.channel_means: list[Any] = []
+        self.columns: dict[str, list[Any]] = {
+            name: []
+            for name in (
+                *("heights", "widths", "channels", "lowest", "highest", "means", "deviations"),
+                *("constant", "nonfinite", "colourless"),
+            )
+        }
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: Any) -> Any:
+        image = np.asarray(self._images.pixels[index])
+        if image.ndim != 3 or 0 in image.shape:
+            raise DataError(
+                f"Image {self._images.ids[index]}: expected the shape (C, H, W); got {image.shape}."
+            )
+        self._record(image)
+        return image
+
+    def _record(self, image: NDArray[Any]) -> None:
+        values: Any = image
+        nonfinite = image.dtype.kind == "f" and not np.isfinite(image).all()
+        if nonfinite:
+            values = np.ma.masked_invalid(image)
+        lows, highs = values.min(axis=(1, 2)), values.max(axis=(1, 2))
+        scale, offset = _to_range(image.dtype, self._images.value_range)
+        channel_means = values.mean(axis=(1, 2), dtype=np.float64) * scale + offset
+        deviations = values.std(axis=(1, 2), dtype=np.float64) * scale
+        self.dtypes.append(str(image.dtype))
+        self.channel_means.append(
+            np.ma.filled(channel_means, np.nan) if len(image) == 3 else [np.nan] * 3
+        )
+        numbers = {
+            "lowest": lows.min(),
+            "highest": highs.max(),
+            "means": channel_means.mean(),
+            "deviations": deviations.max(),
+        }
+        facts = {
+            "heights": image.shape[1],
+            "widths": image.shape[2],
+            "channels": len(image),
+            "constant": bool(np.ma.filled(lows == highs, False).all()),
+            "nonfinite": nonfinite,
+            "colourless": len(image) > 1 and all(np.array_equal(image[0], c) for c in image[1:]),
+            **{name: _number(value) for name, value in numbers.items()},
+        }
+        for name, fact in facts.items():
+            self.columns[name].append(fact)
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is np.ma.masked else float(value)
+
+
+def _to_range(dtype: np.dtype[Any], value_range: tuple[float, float]) -> tuple[float, float]:
+    """Return the factor and the offset that bring values of a dtype to the set's range.
+
+    Sets that mix 8 and 16 bits have the range of one of them; any other range is the caller's
+    statement about all values, and they stay.
+    """
+    low, high = DTYPE_RANGES.get(dtype, value_range)
+    if value_range not in DTYPE_RANGES.values() or (low, high) == value_range:
+        return 1.0, 0.0
+    factor = (value_range[1] - value_range[0]) / (high - low)
+    return factor, value_range[0] - low * factor

@@ -1,0 +1,91 @@
+"""The parameters of `SyntheticAugmenter`: checked, as a recipe, and back from a run.
+
+Functions take them as scikit-learn's ``get_params(deep=False)`` returns them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganaug.errors import ConfigError
+from ganaug.fitting import Recipe
+from ganaug.generator import Generator
+from ganaug.spec import DTYPE_RANGES
+from ganaug.stopping import StoppingPolicy
+
+if TYPE_CHECKING:
+    from ganaug.model import ImageModel
+    from ganaug.registry import Registry
+
+__all__ = ["check_parameters", "check_ratio", "make_recipe", "recorded_parameters"]
+
+
+def check_parameters(parameters: Mapping[str, Any]) -> None:
+    """Raise ConfigError for what `make_recipe`, the plugin and the strategy do not look at."""
+    generator, random_state = parameters["generator"], parameters["random_state"]
+    check_ratio(parameters["ratio"])
+    if not isinstance(generator, str | Generator):
+        raise ConfigError(f"generator must be a name or a Generator; got {generator!r}.")
+    if not (random_state is None or isinstance(random_state, int | np.integer)):
+        raise ConfigError(f"random_state must be a whole number; got {random_state!r}.")
+    if parameters["filter"] not in ("copies", None):
+        raise ConfigError(f"filter must be 'copies' or None; got {parameters['filter']!r}.")
+    if isinstance(parameters["stop"], str):
+        raise ConfigError(f"stop must be a sequence, such as ({parameters['stop']!r},).")
+    for policy in parameters["stop"]:
+        if not isinstance(policy, str | StoppingPolicy):
+            raise ConfigError(f"stop holds names and stopping policies; got {policy!r}.")
+
+
+def check_ratio(ratio: Any) -> None:
+    """Raise ConfigError unless `ratio` is a probability."""
+    if not isinstance(ratio, float | int | np.number) or not 0.0 <= ratio <= 1.0:
+        raise ConfigError(f"ratio is a probability, from 0 to 1; got {ratio!r}.")
+
+
+def make_recipe(parameters: Mapping[str, Any], registry: Registry, *, seed: int) -> Recipe:
+    """Return the recipe that these parameters ask for; built policies are no part of it.
+
+    Raises ConfigError for a wrong parameter, UnknownPluginError for a generator there is not.
+    """
+    generator, settings = parameters["generator"], {}
+    if isinstance(generator, str):
+        config = registry.generators[generator].config
+        settings = config.from_fields(parameters["config"] or {}).to_fields()
+    elif parameters["config"]:
+        raise ConfigError("config= is for a generator by name; a built generator has its own.")
+    return Recipe.from_fields(
+        {
+            "generator": generator if isinstance(generator, str) else "object",
+            "settings": settings,
+            "size": parameters["size"],
+            "conditioning": parameters["conditioning"] or "conditional",
+            "total_images": parameters["total_images"],
+            "stop": [policy for policy in parameters["stop"] if isinstance(policy, str)],
+            "select": parameters["select"],
+            "precision": parameters["precision"],
+            "random_state": seed,
+        }
+    )
+
+
+def recorded_parameters(recipe: Recipe, model: ImageModel) -> dict[str, Any]:
+    """Return the parameters that a fitted run tells; the others have their defaults."""
+    output = model.output
+    usual = DTYPE_RANGES[np.dtype(output.dtype)]
+    return {
+        "generator": recipe.generator,
+        "config": recipe.settings,
+        "size": recipe.size,
+        "conditioning": recipe.conditioning,
+        "total_images": recipe.total_images,
+        "stop": recipe.stop,
+        "select": recipe.select,
+        "filter": None if model.copies is None else "copies",
+        "value_range": None if output.value_range == usual else output.value_range,
+        "precision": recipe.precision,
+        "random_state": recipe.random_state,
+    }

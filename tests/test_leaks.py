@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ganaug import LabelledImages
+from ganaug.checkpoints import read_tensors
+from ganaug.errors import LeakageError, RunError
+from ganaug.hashes import hash_distances
+from ganaug.leaks import (
+    References,
+    RowHashes,
+    add_references,
+    check_leaks,
+    find_overlaps,
+    has_references,
+    hash_rows,
+    read_references,
+    write_references,
+)
+from ganaug.splits import write_splits
+
+
+def structures(n: int, *, seed: int = 0, side: int = 32) -> LabelledImages:
+    """Images with some structure to them, no two alike."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 240, (n, 1, 8, 8))
+    pixels = coarse.repeat(side // 8, axis=2).repeat(side // 8, axis=3).astype(np.uint8)
+    return LabelledImages(
+        pixels=pixels,
+        labels=np.zeros(n, dtype=np.int64),
+        class_names=("a",),
+        value_range=(0, 255),
+        ids=tuple(f"seed{seed}/{row}.png" for row in range(n)),
+    )
+
+
+def references_of(images: LabelledImages) -> References:
+    return References(
+        ids=images.ids, groups=images.groups or ("",) * len(images), hashes=hash_rows(images)
+    )
+
+
+@pytest.fixture(scope="module")
+def trained():
+    images = structures(20)
+    return replace(images, groups=tuple(f"patient {row // 2}" for row in range(20)))
+
+
+def others(n: int, **changes) -> LabelledImages:
+    return replace(structures(n, seed=1), **changes)
+
+
+def with_pixels(images: LabelledImages, row: int, pixels) -> LabelledImages:
+    changed = images.pixels.copy()
+    changed[row] = pixels
+    return replace(images, pixels=changed)
+
+
+def test_other_images_pass(trained):
+    assert check_leaks(others(30), references_of(trained), run="runs/x") is None
+
+
+def test_same_pixels_are_found_whatever_they_are_called(trained):
+    named = with_pixels(others(5), 3, trained.pixels[7])
+    (overlap,) = find_overlaps(named, references_of(trained))
+    assert (overlap.id, overlap.same_pixels) == ("seed1/3.png", "seed0/7.png")
+    assert (overlap.near_duplicate, overlap.same_group) == (None, None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda image: (image * 1.05).astype(np.uint8),
+        lambda image: image[..., ::-1],
+        lambda image: np.clip(image + np.random.default_rng(0).normal(0, 4, image.shape), 0, 255),
+    ],
+    ids=["brightened", "mirrored", "noisy"],
+)
+def test_near_duplicates_are_found(trained, change):
+    named = with_pixels(others(5), 2, change(trained.pixels[7]))
+    (overlap,) = find_overlaps(named, references_of(trained))
+    assert (overlap.same_pixels, overlap.near_duplicate) == (None, "seed0/7.png")
+
+
+def test_near_duplicates_of_another_size_and_depth_are_found(trained):
+    large = trained.pixels[7:8].repeat(2, axis=2).repeat(2, axis=3).astype(np.uint16) * 257
+    named = replace(others(1), pixels=large, value_range=(0, 65535))
+    (overlap,) = find_overlaps(named, references_of(trained))
+    assert overlap.near_duplicate == "seed0/7.png"
+
+
+def test_images_that_only_look_alike_when_small_pass():
+    rng = np.random.default_rng(0)
+    cosines = np.cos(np.pi * np.arange(16)[:, None] * (np.arange(64) + 0.5) / 64)
+    rough = np.pad(rng.normal(0, 1, (8, 8)), (0, 8))
+    fine = rng.normal(0, 0.4, (2, 16, 16)) * (np.maximum.outer(range(16), range(16)) >= 9)
+    waves = cosines.T @ (rough + fine) @ cosines
+    pixels = (128 + 6 * waves[:, None]).clip(0, 255).astype(np.uint8)
+    known, named = (replace(structures(1), pixels=pixels[row : row + 1]) for row in (0, 1))
+    bits = hash_distances(hash_rows(named).perceptual, hash_rows(known).perceptual)
+    assert bits.item() <= 6
+    assert find_overlaps(named, references_of(known)) == []
+
+
+def test_the_same_group_is_found_and_rows_without_one_have_none_in_common(trained):
+    named = others(4, groups=("patient 3", "", "patient 99", ""))
+    (overlap,) = find_overlaps(named, references_of(trained))
+    assert (overlap.id, overlap.same_group) == ("seed1/0.png", "seed0/6.png")
+    without = references_of(replace(trained, groups=None))
+    assert find_overlaps(named, without) == []
+
+
+def test_the_error_counts_each_kind_and_names_the_first_rows(trained):
+    named = others(10, groups=("patient 1",) * 5 + ("",) * 5)
+    named = with_pixels(named, 1, trained.pixels[0])
+    named = with_pixels(named, 8, trained.pixels[4] + 10)
+    with pytest.raises(LeakageError) as caught:
+        check_leaks(named, references_of(trained), run="runs/x")
+    text = str(caught.value)
+    assert text.startswith(
+        "6 of 10 rows overlap with the 20 rows that runs/x was trained on: 1 with the same pixels, "
+        "1 near duplicates, 5 of the same group; first: seed1/0.png (same group as training row "
+        "seed0/2.png), seed1/1.png (same pixels as training row seed0/0.png), "
+    )
+    assert "\n" not in text
+    assert "patient" not in text
+    assert isinstance(caught.value, ValueError)
+
+
+def test_images_are_decoded_one_at_a_time(trained):
+    class Counted(list):
+        read = 0
+
+        def __getitem__(self, row):
+            Counted.read += 1
+            return super().__getitem__(row)
+
+    images = replace(trained, pixels=Counted(trained.pixels))
+    hash_rows(images)
+    assert Counted.read == len(images)
+
+
+def test_no_rows_overlap_with_none(trained):
+    references = references_of(trained)
+    assert find_overlaps(others(3).subset([]), references) == []
+    assert find_overlaps(others(3), references_of(trained.subset([]))) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_do_not_break_the_guard(value):
+    pixels = np.zeros((1, 1, 8, 8), dtype=np.float32)
+    pixels[0, 0, 0] = value
+    assert len(hash_rows(replace(structures(1), pixels=pixels, value_range=(0, 1)))) == 1
+
+
+# --- in a run directory -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path, trained):
+    """A folder with references and splits of 20 rows, of which the last 4 are held out."""
+    splits = ["training"] * 16 + ["holdout"] * 4
+    write_splits(tmp_path / "splits.csv", trained, splits)
+    write_references(tmp_path / "references.safetensors", hash_rows(trained), splits)
+    return tmp_path
+
+
+def test_references_come_back_split_by_split(run, trained):
+    training, holdout = read_references(run), read_references(run, "holdout")
+    assert training.ids + holdout.ids == trained.ids
+    assert training.groups + holdout.groups == trained.groups
+    expected = hash_rows(trained)
+    for name in RowHashes.__slots__:
+        parts = [getattr(part.hashes, name) for part in (training, holdout)]
+        assert (np.concatenate(parts) == getattr(expected, name)).all()
+    assert len(read_references(run, "validation")) == 0
+
+
+def test_references_hold_no_pixels(run):
+    tensors, _ = read_tensors(run / "references.safetensors")
+    assert set(tensors) == {
+        f"{split}.{name}"
+        for split in ("training", "holdout")
+        for name in ("pixels", "perceptual", "detail")
+    }
+    assert sum(tensor.nbytes for tensor in tensors.values()) == 20 * 80
+
+
+def test_other_arrays_in_the_file_stay(run, trained):
+    path = run / "references.safetensors"
+    add_references(path, {"hashes": np.ones((2, 16), dtype=np.uint8)})
+    assert len(read_references(run)) == 16
+    write_references(path, hash_rows(trained), ["training"] * 20)
+    assert read_tensors(path)[0]["hashes"].shape == (2, 16)
+
+
+@pytest.mark.parametrize("file", ["none", "of an earlier version"])
+def test_a_run_without_references_says_that_it_cannot_be_checked(tmp_path, file):
+    path = tmp_path / "references.safetensors"
+    if file != "none":
+        add_references(path, {"hashes": np.ones((2, 16), dtype=np.uint8)})
+    assert not has_references(tmp_path)
+    with pytest.raises(RunError, match=r"carries no references.*cannot be checked for leaks"):
+        read_references(tmp_path)
+
+
+def test_references_of_other_rows_are_damage(run, trained):
+    write_splits(run / "splits.csv", trained.subset(range(9)), ["training"] * 9)
+    with pytest.raises(RunError, match=r"9 training rows and references.safetensors 16"):
+        read_references(run)
+    (run / "splits.csv").write_text("id\n1\n")
+    with pytest.raises(RunError, match=r"splits.csv cannot be read"):
+        read_references(run)
