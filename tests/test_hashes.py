@@ -9,6 +9,7 @@ from ganaug import hashes
 from ganaug.errors import DataError
 from ganaug.hashes import (
     close_pairs,
+    detail_hash,
     hash_distances,
     hash_images,
     perceptual_hash,
@@ -85,8 +86,10 @@ def test_images_are_hashed_one_at_a_time():
     assert pixels.read == (0, 1, 2, 3)
     assert len(found) == 4
     assert found.pixels[2].tobytes() == pixel_hash(np.roll(IMAGE, 2, axis=1))
-    assert np.array_equal(found.perceptual[0], perceptual_hash(IMAGE, RANGE))
-    assert np.array_equal(found.mirrored[0], perceptual_hash(IMAGE[..., ::-1], RANGE))
+    assert np.array_equal(found.looks.perceptual[0], perceptual_hash(IMAGE, RANGE))
+    assert np.array_equal(found.looks.detail[0], detail_hash(IMAGE, RANGE))
+    assert np.array_equal(found.mirrored.detail[0], detail_hash(IMAGE[..., ::-1], RANGE))
+    assert np.array_equal(found.mirrored.perceptual[0], perceptual_hash(IMAGE[..., ::-1], RANGE))
 
 
 def test_an_image_that_cannot_be_decoded_is_an_error():

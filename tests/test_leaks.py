@@ -8,15 +8,13 @@ import pytest
 from ganaug import LabelledImages
 from ganaug.checkpoints import read_tensors
 from ganaug.errors import LeakageError, RunError
-from ganaug.hashes import hash_distances
+from ganaug.hashes import hash_distances, hash_images
 from ganaug.leaks import (
     References,
-    RowHashes,
     add_references,
     check_leaks,
     find_overlaps,
     has_references,
-    hash_rows,
     read_references,
     write_references,
 )
@@ -38,8 +36,12 @@ def structures(n: int, *, seed: int = 0, side: int = 32) -> LabelledImages:
 
 
 def references_of(images: LabelledImages) -> References:
+    hashes = hash_images(images)
     return References(
-        ids=images.ids, groups=images.groups or ("",) * len(images), hashes=hash_rows(images)
+        ids=images.ids,
+        groups=images.groups or ("",) * len(images),
+        pixels=hashes.pixels,
+        looks=hashes.looks,
     )
 
 
@@ -100,7 +102,7 @@ def test_images_that_only_look_alike_when_small_pass():
     waves = cosines.T @ (rough + fine) @ cosines
     pixels = (128 + 6 * waves[:, None]).clip(0, 255).astype(np.uint8)
     known, named = (replace(structures(1), pixels=pixels[row : row + 1]) for row in (0, 1))
-    bits = hash_distances(hash_rows(named).perceptual, hash_rows(known).perceptual)
+    bits = hash_distances(hash_images(named).looks.perceptual, hash_images(known).looks.perceptual)
     assert bits.item() <= 6
     assert find_overlaps(named, references_of(known)) == []
 
@@ -139,7 +141,7 @@ def test_images_are_decoded_one_at_a_time(trained):
             return super().__getitem__(row)
 
     images = replace(trained, pixels=Counted(trained.pixels))
-    hash_rows(images)
+    hash_images(images)
     assert Counted.read == len(images)
 
 
@@ -153,7 +155,7 @@ def test_no_rows_overlap_with_none(trained):
 def test_values_that_are_not_finite_do_not_break_the_guard(value):
     pixels = np.zeros((1, 1, 8, 8), dtype=np.float32)
     pixels[0, 0, 0] = value
-    assert len(hash_rows(replace(structures(1), pixels=pixels, value_range=(0, 1)))) == 1
+    assert len(hash_images(replace(structures(1), pixels=pixels, value_range=(0, 1)))) == 1
 
 
 # --- in a run directory -------------------------------------------------------------------------
@@ -164,7 +166,7 @@ def run(tmp_path, trained):
     """A folder with references and splits of 20 rows, of which the last 4 are held out."""
     splits = ["training"] * 16 + ["holdout"] * 4
     write_splits(tmp_path / "splits.csv", trained, splits)
-    write_references(tmp_path / "references.safetensors", hash_rows(trained), splits)
+    write_references(tmp_path / "references.safetensors", hash_images(trained), splits)
     return tmp_path
 
 
@@ -172,10 +174,11 @@ def test_references_come_back_split_by_split(run, trained):
     training, holdout = read_references(run), read_references(run, "holdout")
     assert training.ids + holdout.ids == trained.ids
     assert training.groups + holdout.groups == trained.groups
-    expected = hash_rows(trained)
-    for name in RowHashes.__slots__:
-        parts = [getattr(part.hashes, name) for part in (training, holdout)]
-        assert (np.concatenate(parts) == getattr(expected, name)).all()
+    expected = hash_images(trained)
+    for part, rows in ((training, slice(0, 16)), (holdout, slice(16, 20))):
+        assert (part.pixels == expected.pixels[rows]).all()
+        assert (part.looks.perceptual == expected.looks.perceptual[rows]).all()
+        assert (part.looks.detail == expected.looks.detail[rows]).all()
     assert len(read_references(run, "validation")) == 0
 
 
@@ -193,7 +196,7 @@ def test_other_arrays_in_the_file_stay(run, trained):
     path = run / "references.safetensors"
     add_references(path, {"hashes": np.ones((2, 16), dtype=np.uint8)})
     assert len(read_references(run)) == 16
-    write_references(path, hash_rows(trained), ["training"] * 20)
+    write_references(path, hash_images(trained), ["training"] * 20)
     assert read_tensors(path)[0]["hashes"].shape == (2, 16)
 
 

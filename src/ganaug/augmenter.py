@@ -17,8 +17,8 @@ from ganaug.datasets import labelled_images
 from ganaug.errors import ConfigError, NotFittedError
 from ganaug.fitting import fit_part, make_model, plan_parts, policies_of, start_training
 from ganaug.generator import Generator
+from ganaug.hashes import hash_images
 from ganaug.items import ItemFormat
-from ganaug.leaks import hash_rows
 from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset
 from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
@@ -197,7 +197,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         if source is None:
             return model, None
         config = describe_run(images, parts, recipe, registry, source="python")
-        return model, Record(config, images.without_pixels(), hash_rows(images), tuple(histories))
+        return model, Record(config, images.without_pixels(), hash_images(images), tuple(histories))
 
     # --- using what was fitted --------------------------------------------------------------
 

@@ -69,8 +69,8 @@ def _near_pairs(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield confirmed pairs among rows of different pixels, block by block."""
     thumbnails = _Thumbnails(images)
-    upright = hashes.perceptual[rows]
-    for mirrored, versions in ((False, upright), (True, hashes.mirrored[rows])):
+    upright = hashes.looks.perceptual[rows]
+    for mirrored, versions in ((False, upright), (True, hashes.mirrored.perceptual[rows])):
         for first, second in close_pairs(versions, upright, _CANDIDATE_BITS):
             once = first < second
             a, b = rows[first[once]], rows[second[once]]

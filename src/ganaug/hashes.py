@@ -11,12 +11,15 @@ import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from PIL import Image
 
     from ganaug.spec import LabelledImages
 
 __all__ = [
     "ImageHashes",
+    "Looks",
     "close_pairs",
+    "detail_hash",
     "hash_distances",
     "hash_images",
     "perceptual_hash",
@@ -32,16 +35,27 @@ _BLOCK_VALUES = 2**22
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Looks:
+    """What N images look like, a row an image.
+
+    perceptual: uint8 (N, 16), see `perceptual_hash`. detail: uint8 (N, 32), see `detail_hash`.
+    """
+
+    perceptual: NDArray[np.uint8]
+    detail: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ImageHashes:
     """Hashes of N images, a row an image.
 
-    pixels: uint8 (N, 32), see `pixel_hash`. perceptual: uint8 (N, 16), see `perceptual_hash`;
-    mirrored: the same of the images mirrored left to right.
+    pixels: uint8 (N, 32), see `pixel_hash`. looks: of the images as they are. mirrored: of the
+    images mirrored left to right.
     """
 
     pixels: NDArray[np.uint8]
-    perceptual: NDArray[np.uint8]
-    mirrored: NDArray[np.uint8]
+    looks: Looks
+    mirrored: Looks
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -51,13 +65,17 @@ def hash_images(images: LabelledImages) -> ImageHashes:
     """Hash every image, decoded one at a time. Raises DataError when one cannot be decoded."""
     n = len(images)
     pixels = np.empty((n, 32), dtype=np.uint8)
-    perceptual, mirrored = (np.empty((n, 16), dtype=np.uint8) for _ in range(2))
+    looks, mirrored = (
+        Looks(np.empty((n, 16), dtype=np.uint8), np.empty((n, 32), dtype=np.uint8))
+        for _ in range(2)
+    )
     for row in range(n):
         image = np.asarray(images.pixels[row])
         pixels[row] = np.frombuffer(pixel_hash(image), dtype=np.uint8)
-        perceptual[row] = perceptual_hash(image, images.value_range)
-        mirrored[row] = perceptual_hash(image[..., ::-1], images.value_range)
-    return ImageHashes(pixels, perceptual, mirrored)
+        grey = to_grey(image, images.value_range)
+        for hashes, version in ((looks, grey), (mirrored, grey[:, ::-1])):
+            hashes.perceptual[row], hashes.detail[row] = _look_hashes(version)
+    return ImageHashes(pixels, looks, mirrored)
 
 
 def pixel_hash(image: NDArray[Any]) -> bytes:
@@ -73,12 +91,15 @@ def perceptual_hash(image: NDArray[Any], value_range: tuple[float, float]) -> ND
 
     image: (C, H, W) within `value_range`; see `to_grey`.
     """
-    import imagehash
-    from PIL import Image
+    return _perceptual_hash(_picture(to_grey(image, value_range)))
 
-    picture = Image.fromarray(to_grey(image, value_range).round().astype(np.uint8))
-    both = (imagehash.phash(picture).hash, imagehash.dhash(picture).hash)
-    return np.packbits(np.concatenate([bits.ravel() for bits in both]))
+
+def detail_hash(image: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
+    """Return the 256-bit pHash of an image (C, H, W), packed, uint8 (32,).
+
+    It tells images apart that only look alike when small.
+    """
+    return _detail_hash(_picture(to_grey(image, value_range)))
 
 
 def to_grey(image: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.float32]:
@@ -116,6 +137,30 @@ def close_pairs(
         rows, others = np.nonzero(_signs(some[:, _PHASH]) @ signs >= 64 - 2 * bits)
         differing = np.bitwise_count(some[rows, _DHASH] ^ b[others, _DHASH]).sum(axis=1)
         yield rows[differing <= bits] + start, others[differing <= bits]
+
+
+def _picture(grey: NDArray[np.float32]) -> Image.Image:
+    from PIL import Image
+
+    return Image.fromarray(grey.round().astype(np.uint8))
+
+
+def _look_hashes(grey: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    picture = _picture(grey)
+    return _perceptual_hash(picture), _detail_hash(picture)
+
+
+def _perceptual_hash(picture: Image.Image) -> NDArray[np.uint8]:
+    import imagehash
+
+    both = (imagehash.phash(picture).hash, imagehash.dhash(picture).hash)
+    return np.packbits(np.concatenate([bits.ravel() for bits in both]))
+
+
+def _detail_hash(picture: Image.Image) -> NDArray[np.uint8]:
+    import imagehash
+
+    return np.packbits(imagehash.phash(picture, hash_size=16).hash.ravel())
 
 
 def _signs(hashes: NDArray[np.uint8]) -> NDArray[np.float32]:

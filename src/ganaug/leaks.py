@@ -10,28 +10,27 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ganaug.checkpoints import read_tensors, write_tensors
 from ganaug.errors import LeakageError, RunError
-from ganaug.hashes import hash_distances, perceptual_hash, pixel_hash, to_grey
+from ganaug.hashes import Looks, hash_distances, hash_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ganaug.hashes import ImageHashes
     from ganaug.spec import LabelledImages
 
 __all__ = [
     "Overlap",
     "References",
-    "RowHashes",
     "add_references",
     "check_leaks",
     "find_overlaps",
     "has_references",
-    "hash_rows",
     "read_references",
     "write_references",
 ]
@@ -50,39 +49,17 @@ _SHOWN = 3
 _BLOCK_VALUES = 2**22
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RowHashes:
-    """Hashes of N images, a row an image.
-
-    pixels: uint8 (N, 32), SHA-256 of the pixels as decoded, their shape and dtype.
-    perceptual: uint8 (N, 16), the 64-bit pHash and dHash. detail: uint8 (N, 32), the 256-bit pHash,
-    which tells images apart that only look alike when small.
-    """
-
-    pixels: NDArray[np.uint8]
-    perceptual: NDArray[np.uint8]
-    detail: NDArray[np.uint8]
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @classmethod
-    def blank(cls, n: int) -> RowHashes:
-        """Return n rows to fill in."""
-        return cls(*(np.zeros((n, width), dtype=np.uint8) for width in (32, 16, 32)))
-
-    def subset(self, rows: NDArray[np.int64]) -> RowHashes:
-        """Return the given rows, in that order."""
-        return RowHashes(self.pixels[rows], self.perceptual[rows], self.detail[rows])
-
-
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class References:
-    """What a run keeps of the rows of one split: ids, groups ("" for none) and hashes."""
+    """What a run keeps of the rows of one split; see `ganaug.hashes.ImageHashes`.
+
+    groups: "" for a row without one.
+    """
 
     ids: tuple[str, ...]
     groups: tuple[str, ...]
-    hashes: RowHashes
+    pixels: NDArray[np.uint8]
+    looks: Looks
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -107,24 +84,21 @@ class Overlap:
         return f"{self.id} ({text})"
 
 
-def hash_rows(images: LabelledImages) -> RowHashes:
-    """Hash every image, decoded one at a time. Raises DataError when one cannot be decoded."""
-    hashes = RowHashes.blank(len(images))
-    for row in range(len(images)):
-        _hash_image(np.asarray(images.pixels[row]), images.value_range, hashes, row)
-    return hashes
-
-
-def write_references(path: Path, hashes: RowHashes, splits: Sequence[str]) -> None:
+def write_references(path: Path, hashes: ImageHashes, splits: Sequence[str]) -> None:
     """Add the hashes of all rows to references.safetensors, apart for each split.
 
     What the file holds under other names stays. Raises RunError when it cannot be written.
     """
-    tensors = {}
-    for split in sorted(set(splits)):
-        rows = hashes.subset(np.flatnonzero(np.array(splits) == split))
-        for name in RowHashes.__slots__:
-            tensors[f"{split}.{name}"] = getattr(rows, name)
+    columns = {
+        "pixels": hashes.pixels,
+        "perceptual": hashes.looks.perceptual,
+        "detail": hashes.looks.detail,
+    }
+    tensors = {
+        f"{split}.{name}": column[np.array(splits) == split]
+        for split in sorted(set(splits))
+        for name, column in columns.items()
+    }
     add_references(path, tensors)
 
 
@@ -156,15 +130,17 @@ def read_references(run: Path, split: str = "training") -> References:
         )
     tensors, _ = read_tensors(run / _FILE)
     ids, groups = _read_rows(run / "splits.csv", split)
-    hashes = RowHashes.blank(0)
-    if f"{split}.pixels" in tensors:
-        hashes = RowHashes(*(tensors[f"{split}.{name}"].numpy() for name in RowHashes.__slots__))
-    if len(hashes) != len(ids):
+    none = np.empty((0, 1), dtype=np.uint8)
+    pixels, perceptual, detail = (
+        tensors[f"{split}.{name}"].numpy() if f"{split}.{name}" in tensors else none
+        for name in ("pixels", "perceptual", "detail")
+    )
+    if len(pixels) != len(ids):
         raise RunError(
             f"{run} is damaged: splits.csv has {len(ids)} {split} rows and references.safetensors "
-            f"{len(hashes)}. Restore it from a copy, or fit the run again."
+            f"{len(pixels)}. Restore it from a copy, or fit the run again."
         )
-    return References(ids=ids, groups=groups, hashes=hashes)
+    return References(ids=ids, groups=groups, pixels=pixels, looks=Looks(perceptual, detail))
 
 
 def check_leaks(images: LabelledImages, references: References, *, run: str) -> None:
@@ -196,16 +172,12 @@ def find_overlaps(images: LabelledImages, references: References) -> list[Overla
     A row overlaps when it has the same pixels, when it or its mirror image is a near duplicate
     (same pixels aside), or when it is of the same group.
     """
-    own, mirrored = RowHashes.blank(len(images)), RowHashes.blank(len(images))
-    for row in range(len(images)):
-        image = np.asarray(images.pixels[row])
-        _hash_image(image, images.value_range, own, row)
-        _hash_image(image[..., ::-1], images.value_range, mirrored, row)
-    same = _same(_as_bytes(own.pixels), _as_bytes(references.hashes.pixels), references.ids)
+    hashes = hash_images(images)
+    same = _same(_as_bytes(hashes.pixels), _as_bytes(references.pixels), references.ids)
     near = [
         as_it_is or as_mirrored
         for as_it_is, as_mirrored in zip(
-            _near(own, references), _near(mirrored, references), strict=True
+            _near(hashes.looks, references), _near(hashes.mirrored, references), strict=True
         )
     ]
     groups = _same(images.groups or [""] * len(images), references.groups, references.ids)
@@ -216,30 +188,12 @@ def find_overlaps(images: LabelledImages, references: References) -> list[Overla
     return [o for o in overlaps if o.same_pixels or o.near_duplicate or o.same_group]
 
 
-def _hash_image(
-    image: NDArray[Any], value_range: tuple[float, float], hashes: RowHashes, row: int
-) -> None:
-    """Fill in the hashes of an image (C, H, W)."""
-    hashes.pixels[row] = np.frombuffer(pixel_hash(image), dtype=np.uint8)
-    hashes.perceptual[row] = perceptual_hash(image, value_range)
-    hashes.detail[row] = _detail_hash(image, value_range)
-
-
-def _detail_hash(image: NDArray[Any], value_range: tuple[float, float]) -> NDArray[np.uint8]:
-    """Return the 256-bit pHash of an image's mean over channels, packed, uint8 (32,)."""
-    import imagehash
-    from PIL import Image
-
-    picture = Image.fromarray(to_grey(image, value_range).round().astype(np.uint8))
-    return np.packbits(imagehash.phash(picture, hash_size=16).hash.ravel())
-
-
-def _near(own: RowHashes, references: References) -> list[str | None]:
+def _near(own: Looks, references: References) -> list[str | None]:
     """Return the id of the nearest reference row that is a near duplicate, for each row."""
-    theirs = references.hashes
+    theirs = references.looks
     found: list[str | None] = []
-    block = max(1, _BLOCK_VALUES // max(1, len(theirs)))
-    for start in range(0, len(own), block):
+    block = max(1, _BLOCK_VALUES // max(1, len(references)))
+    for start in range(0, len(own.detail), block):
         rows = slice(start, start + block)
         distances = hash_distances(own.perceptual[rows], theirs.perceptual)
         for row, near in enumerate(distances <= _NEAR_BITS, start=start):

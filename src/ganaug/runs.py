@@ -21,9 +21,9 @@ from ganaug.datasets import labelled_images
 from ganaug.errors import GanaugError, RunError
 from ganaug.files import append_line, check_place, write_text
 from ganaug.fitting import Part, Recipe, output_of
+from ganaug.hashes import ImageHashes
 from ganaug.leaks import (
     References,
-    RowHashes,
     add_references,
     check_leaks,
     has_references,
@@ -312,7 +312,7 @@ class Run:
 
     # --- the leak guard ---------------------------------------------------------------------
 
-    def write_references(self, hashes: RowHashes, splits: Sequence[str]) -> None:
+    def write_references(self, hashes: ImageHashes, splits: Sequence[str]) -> None:
         """Write hashes of the rows of splits.csv, in its order; splits: "training", ... a row."""
         write_references(self.path / _REFERENCES, hashes, splits)
 

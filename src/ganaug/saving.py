@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ganaug.files import new_folder
+from ganaug.hashes import ImageHashes
 from ganaug.items import ItemFormat
-from ganaug.leaks import RowHashes
 from ganaug.model import ImageModel
 from ganaug.pixels import to_pil
 from ganaug.registry import Registry
@@ -35,7 +35,7 @@ class Record:
 
     config: RunConfig
     rows: LabelledImages
-    hashes: RowHashes
+    hashes: ImageHashes
     histories: tuple[History, ...]
 
 

@@ -215,7 +215,7 @@ def test_per_class_and_resumed_runs_are_guarded_too(ganaug, photos):
     assert ganaug("fit", photos, "--out", "run", "--resume", "--images", 128).code == 0
     after = Run.open("run").read_references()
     assert len(after) == 14
-    assert (after.hashes.pixels == before.hashes.pixels).all()
+    assert (after.pixels == before.hashes.pixels).all()
     assert len(Run.open("run").read_references("holdout")) == 3
     assert Run.open("run").read_model(Registry.load()).copies is not None
     split = write_split("split.csv", photos, ids_of("run", "training")[:1])
@@ -335,3 +335,19 @@ def test_a_ratio_is_of_the_rare_to_the_common_class():
     assert plan_counts(images, 0.5, ("rare",)).to_add == {"rare": 3}
     with pytest.raises(ConfigError, match="sampling_strategy"):
         plan_counts(images, 0.1, ("rare",))
+
+
+def test_images_are_opened_as_they_were_for_the_run(ganaug, photos):
+    rows = [f"common/{n}.png,a" for n in range(12)] + [f"rare/{n}.png,b" for n in range(5)]
+    (photos / "labels.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    opening = ("--open", "file_column=path")
+    assert ganaug("fit", photos, "--out", "run", *opening, *TINY).code == 0
+
+    as_recorded = ganaug("augment", photos, "--run", "run", "--out", "one")
+    otherwise = ganaug(
+        *("augment", photos, "--run", "run", "--out", "two", "--open", "file_column=label")
+    )
+
+    assert as_recorded.code == 0
+    assert otherwise.code == 2
+    assert not Path("two").exists()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganaug.cli.opening import AllowBurnedIn, Open, Window, open_fields
 from ganaug.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
@@ -65,10 +66,14 @@ def augment(
     seed: Annotated[
         int, typer.Option(metavar="S", min=0, help="The same seed draws the same images.")
     ] = 0,
+    open_: Open = None,
+    window: Window = None,
+    allow_burned_in: AllowBurnedIn = False,
 ) -> None:
     """Write a run's training images and new ones beside them, by class, with manifest.csv.
 
-    Held-out images are left out, for scoring what you train on the folder.
+    Held-out images are left out, for scoring what you train on the folder. Images are opened as
+    they were for the run, unless told otherwise.
     """
     from ganaug.cli.console import output, status
     from ganaug.files import check_absent, new_folder
@@ -81,7 +86,8 @@ def augment(
     strategy = None if sampling_strategy is None else parse_strategy(sampling_strategy)
     opened, registry = Run.open(run), Registry.load()
     with status("Reading images"):
-        images = open_images(data, registry)
+        fields = open_fields(open_, window, allow_burned_in) or opened.config.source_fields
+        images = open_images(data, registry, fields)
         training = rows_to_write(opened, images, split)
     plan = plan_counts(training, strategy, opened.config.class_names)
     model = opened.read_model(registry)
@@ -107,7 +113,8 @@ def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> Label
     trained on, RunError for other images than the run's when there is no file, DataError for a
     file of other images or without training rows.
     """
-    from ganaug.cli.rows import cut_rows, recorded_rows, training_rows
+    from ganaug.cli.rows import recorded_rows, training_rows
+    from ganaug.splits import splits_from_file
 
     if split is None:
         try:
@@ -117,7 +124,7 @@ def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> Label
                 f"{error} To grow another image set, say which of its rows you evaluate on: "
                 "--split FILE."
             ) from error
-    splits = cut_rows(images, holdout=None, split=split, random_state=0)
+    splits = splits_from_file(images, split)
     training = training_rows(images, splits)
     if not len(training):
         raise DataError(f"{split} has no training rows, so there is nothing to grow.")

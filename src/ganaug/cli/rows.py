@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from ganaug.errors import ConfigError, DataError, RunError
 
 if TYPE_CHECKING:
+    from ganaug.hashes import ImageHashes
     from ganaug.runs import Run
     from ganaug.spec import LabelledImages
 
@@ -20,26 +20,41 @@ DEFAULT_HOLDOUT = 0.2
 
 
 def cut_rows(
-    images: LabelledImages, *, holdout: float | None, split: Path | None, random_state: int
+    images: LabelledImages,
+    hashes: ImageHashes,
+    *,
+    holdout: float | None,
+    split: Path | None,
+    random_state: int,
 ) -> tuple[str, ...]:
     """Return the split of each row: from a file, from the source itself, or cut anew.
+
+    hashes: of the images; near duplicates stay together, as groups do.
 
     Raises ConfigError when both a file and a fraction are given, DataError when the file does not
     belong to the images or nothing can be held out.
     """
-    from ganaug.splits import match_splits, read_splits, split_rows
+    from ganaug.duplicates import find_duplicates
+    from ganaug.splits import split_rows, splits_from_file
 
     if split is not None:
         if holdout is not None:
             raise ConfigError("Give --split or --holdout, not both.")
-        return match_splits(images, read_splits(split))
+        return splits_from_file(images, split)
     if holdout is not None and images.splits is not None:
         raise ConfigError(
             "This source says itself which images are held out, so --holdout cannot be applied. "
             "Leave it out, or give the split of each image with --split."
         )
     fraction = DEFAULT_HOLDOUT if holdout is None else holdout
-    return split_rows(images, holdout=fraction, validation=0.0, random_state=random_state)
+    is_cut = images.splits is None and fraction > 0
+    return split_rows(
+        images,
+        holdout=fraction,
+        validation=0.0,
+        random_state=random_state,
+        clusters=find_duplicates(images, hashes).near if is_cut else (),
+    )
 
 
 def training_rows(images: LabelledImages, splits: Sequence[str]) -> LabelledImages:
@@ -70,24 +85,12 @@ def recorded_rows(run: Run, images: LabelledImages) -> tuple[str, ...]:
 
     Raises RunError when the images are not those of the run: other ids, or other labels.
     """
-    from ganaug.splits import match_splits, read_splits
+    from ganaug.splits import splits_from_file
 
-    path = run.path / "splits.csv"
     try:
-        splits = match_splits(images, read_splits(path))
+        return splits_from_file(images, run.path / "splits.csv")
     except DataError as error:
-        raise _other_data(run, str(error)) from error
-    with path.open(newline="", encoding="utf-8") as file:
-        labels = {row["id"]: row["label"] for row in csv.DictReader(file)}
-    for id_, label in zip(images.ids, images.labels, strict=True):
-        found = images.class_names[label]
-        if labels[id_] != found:
-            raise _other_data(run, f"image {id_} is {found!r} here and was {labels[id_]!r}.")
-    return splits
-
-
-def _other_data(run: Run, reason: str) -> RunError:
-    return RunError(
-        f"These are not the images that {run.path} was fitted on, which were "
-        f"{run.config.source}: {reason}"
-    )
+        raise RunError(
+            f"These are not the images that {run.path} was fitted on, which were "
+            f"{run.config.source}: {error}"
+        ) from error

@@ -26,7 +26,7 @@ from ganaug.fitting import (
     policies_of,
     start_training,
 )
-from ganaug.leaks import hash_rows
+from ganaug.hashes import hash_images
 from ganaug.registry import Registry
 from ganaug.runs import Run, describe_run
 from ganaug.sources import check_outside, open_images
@@ -58,14 +58,15 @@ def fit_run(request: FitRequest) -> int:
     recipe = make_recipe(request, registry)
     with status("Reading images"):
         images = open_images(request.data, registry, request.fields)
+        hashes = hash_images(images)
         splits = cut_rows(
             images,
+            hashes,
             holdout=request.holdout,
             split=request.split,
             random_state=recipe.random_state,
         )
         chosen = training_set(images, splits, request.classes, recipe.size)
-        hashes = hash_rows(images)
     parts = _plan(chosen, recipe, registry)
     config = describe_run(
         training_rows(images, splits),
@@ -121,7 +122,7 @@ def resume_run(request: FitRequest) -> int:
             soft_wrap=True,
         )
         return 0
-    hashes = None if run.has_references else hash_rows(images)  # an earlier version has none
+    hashes = None if run.has_references else hash_images(images)  # an earlier version has none
     run.unseal()
     if hashes is not None:
         run.write_references(hashes, splits)
@@ -310,7 +311,11 @@ def _check_splits(
     request: FitRequest, images: LabelledImages, splits: tuple[str, ...], recipe: Recipe
 ) -> None:
     again = cut_rows(
-        images, holdout=request.holdout, split=request.split, random_state=recipe.random_state
+        images,
+        hash_images(images),
+        holdout=request.holdout,
+        split=request.split,
+        random_state=recipe.random_state,
     )
     if again != splits:
         option = "--holdout" if request.split is None else "--split"
