@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
-from dicom_files import ramp, write, write_series
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import UltrasoundImageStorage, generate_uid
 
+from builtin.dicom_files import ramp, write, write_series
 from ganaug.builtin.data.dicom import claims_dicom, is_dicom, open_dicom, open_stacks
 from ganaug.builtin.data.dicom_tags import quietly
 from ganaug.builtin.data.options import DicomConfig, StackConfig

@@ -6,7 +6,6 @@ import warnings
 
 import numpy as np
 import pytest
-from dicom_files import dataset_of, ramp, write
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import get_decoder
@@ -17,6 +16,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from builtin.dicom_files import dataset_of, ramp, write
 from ganaug.builtin.data.dicom import open_dicom
 from ganaug.builtin.data.dicom_header import MAX_BYTES, read_header
 from ganaug.builtin.data.dicom_reader import DicomReader, read_frame

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dicom_files import AXIAL, SAGITTAL, write, write_series
 from pydicom import dcmread
 from pydicom.uid import generate_uid
 
+from builtin.dicom_files import AXIAL, SAGITTAL, write, write_series
 from ganaug.builtin.data.dicom import open_dicom
 from ganaug.builtin.data.options import DicomConfig
 from ganaug.errors import ConfigError

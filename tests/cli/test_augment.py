@@ -215,7 +215,7 @@ def test_per_class_and_resumed_runs_are_guarded_too(ganaug, photos):
     assert ganaug("fit", photos, "--out", "run", "--resume", "--images", 128).code == 0
     after = Run.open("run").read_references()
     assert len(after) == 14
-    assert (after.pixels == before.hashes.pixels).all()
+    assert (after.pixels == before.pixels).all()
     assert len(Run.open("run").read_references("holdout")) == 3
     assert Run.open("run").read_model(Registry.load()).copies is not None
     split = write_split("split.csv", photos, ids_of("run", "training")[:1])
