@@ -22,14 +22,12 @@ _CLASSES_LISTED = 20
 def print_header(session: Session, images: LabelledImages, splits: Sequence[str]) -> None:
     """Say what is about to be trained, on what, with what."""
     console, config, recipe = output(), session.run.config, session.recipe
-    training = session.states[0].training
+    training, classes = session.states[0].training, len(images.class_names)
+    of_classes = f"{classes} class{'es'[: 2 * (classes > 1)]}"
     console.print(
         facts(
             [
-                (
-                    "Images",
-                    f"{config.source}: {len(images):,} in {len(images.class_names)} classes",
-                ),
+                ("Images", f"{config.source}: {len(images):,} in {of_classes}"),
                 ("Generator", _generator_text(session)),
                 ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
                 ("Device", f"{training.device}, {training.precision}"),
