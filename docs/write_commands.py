@@ -24,7 +24,8 @@ _HEAD = """<!-- Written by write_commands.py; a test compares the two. -->
 # Commands
 
 `DATA` is `[PLUGIN:]LOCATION`: a folder of class folders, a `labels.csv` or a folder that has one,
-an `.npz`, or `digits`. Without a plugin's name, whoever knows the location best opens it.
+an `.npz`, DICOM or NIfTI files or a folder of them, or `digits`. Without a plugin's name, whoever
+knows the location best opens it. See [Medical images](medical.md) for `--open` and `--window`.
 
 Exit codes: 0 done, also when a stopping policy fired; 1 a bug in ganaug; 2 what was given is wrong,
 or the disk is full (one line, nothing written); 3 interrupted or given up, with everything saved.
@@ -32,23 +33,26 @@ or the disk is full (one line, nothing written); 3 interrupted or given up, with
 
 
 def render() -> str:
-    """Return the page: a section for each command, with its options and examples."""
+    """Return the page: a section for each command, with its options, examples and notes."""
     return "\n".join([_HEAD, *(_section(*command) for command in _commands(app, "ganaug"))])
 
 
-def _commands(group: typer.Typer, prefix: str) -> Iterator[tuple[str, Callable[..., Any], str]]:
-    """Yield the name, function and epilog of each command."""
+def _commands(
+    group: typer.Typer, prefix: str
+) -> Iterator[tuple[str, Callable[..., Any], str, str]]:
+    """Yield the name, function, help and epilog of each command."""
     for command in group.registered_commands:
         assert command.callback is not None
         name = command.name or command.callback.__name__.replace("_", "-")
-        yield f"{prefix} {name}", command.callback, command.epilog or ""
+        text = command.help or inspect.getdoc(command.callback) or ""
+        yield f"{prefix} {name}", command.callback, text, command.epilog or ""
     for info in group.registered_groups:
         assert info.typer_instance is not None
         name = info.name or info.typer_instance.info.name
         yield from _commands(info.typer_instance, f"{prefix} {name}")
 
 
-def _section(name: str, function: Callable[..., Any], epilog: str) -> str:
+def _section(name: str, function: Callable[..., Any], summary: str, epilog: str) -> str:
     hints = typing.get_type_hints(function, include_extras=True)
     rows = [
         _row(parameter, hints[parameter.name])
@@ -56,14 +60,20 @@ def _section(name: str, function: Callable[..., Any], epilog: str) -> str:
     ]
     needed = [f"{label} {value}".strip() for label, value, _, required in rows if required]
     examples = [line.strip() for line in epilog.splitlines() if line.startswith("  ")]
+    notes = [
+        re.sub(r"\[/?bold\]", "**", line)
+        for line in epilog.splitlines()
+        if line and not line.startswith("  ") and not re.fullmatch(r"\[bold\].*\[/bold\]", line)
+    ]
     table = [f"| `{' '.join([label, value]).strip()}` | {text} |" for label, value, text, _ in rows]
     return "\n".join(
         [
             f"## `{name}`\n",
-            f"{inspect.getdoc(function)}\n",
+            f"{summary}\n",
             *(["```sh", *examples, "```\n"] if examples else []),
             f"Needed: {', '.join(f'`{each}`' for each in needed)}.\n" if needed else "",
             *(["| | |", "|---|---|", *table, ""] if table else []),
+            *(f"{note}\n" for note in notes),
         ]
     )
 

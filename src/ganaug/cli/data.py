@@ -1,4 +1,4 @@
-"""``ganaug data``: look at image sets."""
+"""``ganaug data``: look at, split and cut image sets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ _EPILOG = """[bold]Examples[/bold]
 
   ganaug data inspect photos/
 
-  ganaug data inspect csv:scans/labels.csv --json"""
+  ganaug data split scans/labels.csv --out split.csv
 
-group = make_group("data", summary="Look at image sets.", epilog=_EPILOG)
+  ganaug data patches films/ --boxes boxes.csv --out patches --size 128"""
+
+group = make_group("data", summary="Look at, split and cut image sets.", epilog=_EPILOG)
 inspect.register(group)
 patches.register(group)
 split.register(group)
