@@ -119,13 +119,23 @@ def test_only_candidates_are_decoded():
     assert read == {4, 30}
 
 
-def test_flat_and_very_small_images_are_compared_exactly_only():
-    flat = [np.full((1, 20, 20), level, np.uint8) for level in (10, 10, 11, 200)]
-    assert found_in(flat).near == ((0, 1),)
+def test_blank_images_are_duplicates_of_none_even_exact_copies():
+    flat = [np.full((1, side, side), level, np.uint8) for side, level in ((20, 10), (48, 200))]
+    speck = flat[0].copy()
+    speck[0, 3, 3] = 12  # one value, or almost
+    found = found_in([*flat, *flat, speck, speck, PICTURES[0], PICTURES[0]])
+    assert found.exact == found.near == ((6, 7),)
+
+
+def test_faint_and_very_small_images_are_compared_exactly_only():
     ramp = np.linspace(0, 1e-5, 400, dtype=np.float32).reshape(1, 20, 20)
     images = images_of([np.float32(level) + ramp for level in (0.1, 0.7)], (0, 1))
     hashes = hash_images(images)
-    alike = replace(hashes, looks=replace(hashes.looks, perceptual=np.zeros((2, 16), np.uint8)))
+    alike = replace(
+        hashes,
+        looks=replace(hashes.looks, perceptual=np.zeros((2, 16), np.uint8)),
+        blank=np.zeros(2, np.bool_),
+    )
     assert find_duplicates(images, alike).near == ()
     small = pictures(1, seed=3, side=15)[0]
     brighter = (small * 1.1).clip(0, 255).astype(np.uint8)

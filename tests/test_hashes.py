@@ -92,6 +92,39 @@ def test_images_are_hashed_one_at_a_time():
     assert np.array_equal(found.mirrored.perceptual[0], perceptual_hash(IMAGE[..., ::-1], RANGE))
 
 
+@pytest.mark.parametrize("scale", [1, 4], ids=["8 bits", "10 bits of 16"])
+def test_images_of_one_value_or_almost_are_blank(scale):
+    flat = np.full((3, 20, 20), 9, np.uint16)
+    speck, stripes = flat.copy(), flat.copy()
+    speck[:, 3, 3] = 12
+    stripes[1] = 200
+    faint = (9 + 20 * (np.arange(400).reshape(1, 20, 20) % 2)).repeat(3, 0)
+    noise = RNG.integers(0, 256, (3, 20, 20))
+    pixels = [(image * scale).astype(np.uint16) for image in (flat, speck, stripes, faint, noise)]
+    images = LabelledImages(
+        pixels=pixels,
+        labels=np.zeros(5, np.int64),
+        class_names=("a",),
+        value_range=(0, 65535),
+    )
+    assert hash_images(images).blank.tolist() == [True, True, True, False, False]
+    assert hash_images(images.subset([0, 0])).blank.all()
+    assert hash_images(images.subset([4])).blank.tolist() == [False]
+
+
+def test_equal_floats_are_blank_and_values_that_are_not_finite_do_not_count():
+    pixels = np.full((3, 1, 7, 7), 0.1, np.float32)
+    pixels[1, 0, 0, 0], pixels[2] = np.inf, np.nan
+    for rows in ([0, 1, 2], [0]):
+        images = LabelledImages(
+            pixels=pixels[rows],
+            labels=np.zeros(len(rows), np.int64),
+            class_names=("a",),
+            value_range=(0, 1),
+        )
+        assert hash_images(images).blank.tolist() == [True, True, False][: len(rows)]
+
+
 def test_an_image_that_cannot_be_decoded_is_an_error():
     class Broken(list):
         def __getitem__(self, row):

@@ -105,9 +105,9 @@ def test_what_an_image_measures():
     assert (measured.heights[0], measured.widths[0], measured.channels[0]) == (20, 30, 3)
     assert measured.channel_means[0].tolist() == [40, 90, 100]
     assert measured.means[0] == pytest.approx((40 + 90 + 100) / 3)
-    assert measured.deviations[0] == 100
     assert (measured.lowest[0], measured.highest[0]) == (0, 200)
     assert not measured.constant[0]
+    assert not measured.hashes.blank[0]
 
 
 def test_means_of_mixed_depths_are_in_the_units_of_the_set():

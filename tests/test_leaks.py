@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ganaug import LabelledImages
-from ganaug.checkpoints import read_tensors
+from ganaug.checkpoints import read_tensors, write_tensors
 from ganaug.errors import LeakageError, RunError
 from ganaug.hashes import hash_distances, hash_images
 from ganaug.leaks import (
@@ -42,6 +42,7 @@ def references_of(images: LabelledImages) -> References:
         groups=images.groups or ("",) * len(images),
         pixels=hashes.pixels,
         looks=hashes.looks,
+        blank=hashes.blank,
     )
 
 
@@ -115,6 +116,34 @@ def test_the_same_group_is_found_and_rows_without_one_have_none_in_common(traine
     assert find_overlaps(named, without) == []
 
 
+def test_blank_images_are_evidence_of_nothing_but_their_group(trained):
+    flat, speck = np.full((1, 32, 32), 200, np.uint8), np.zeros((1, 32, 32), np.uint8)
+    speck[0, 3, 3] = 3
+    known = with_pixels(with_pixels(trained, 0, flat), 5, speck)
+    named = with_pixels(with_pixels(others(6), 1, flat), 3, np.zeros_like(flat))
+    named = with_pixels(named, 4, speck)
+    assert find_overlaps(named, references_of(known)) == []
+    grouped = replace(named, groups=("", "patient 0", "", "", "", ""))
+    (overlap,) = find_overlaps(grouped, references_of(known))
+    assert (overlap.id, overlap.same_pixels, overlap.near_duplicate) == ("seed1/1.png", None, None)
+    assert overlap.same_group == "seed0/0.png"
+
+
+@pytest.mark.parametrize(
+    ("prefix", "alike", "doubted"),
+    [("", False, True), ("p", False, True), ("patient ", False, False), ("", True, False)],
+)
+def test_names_of_groups_that_may_merely_coincide_are_said_to(trained, prefix, alike, doubted):
+    known = replace(trained, groups=tuple(f"{prefix}{row // 2}" for row in range(20)))
+    named = others(4, groups=tuple(f"{prefix}{row + 3}" for row in range(4)))
+    if alike:
+        named = with_pixels(named, 0, trained.pixels[0])
+    with pytest.raises(LeakageError) as caught:
+        check_leaks(named, references_of(known), run="runs/x")
+    assert ("may merely coincide" in str(caught.value)) == doubted
+    assert ("b-12 for 12" in str(caught.value)) == doubted
+
+
 def test_the_error_counts_each_kind_and_names_the_first_rows(trained):
     named = others(10, groups=("patient 1",) * 5 + ("",) * 5)
     named = with_pixels(named, 1, trained.pixels[0])
@@ -179,6 +208,7 @@ def test_references_come_back_split_by_split(run, trained):
         assert (part.pixels == expected.pixels[rows]).all()
         assert (part.looks.perceptual == expected.looks.perceptual[rows]).all()
         assert (part.looks.detail == expected.looks.detail[rows]).all()
+        assert (part.blank == expected.blank[rows]).all()
     assert len(read_references(run, "validation")) == 0
 
 
@@ -187,9 +217,16 @@ def test_references_hold_no_pixels(run):
     assert set(tensors) == {
         f"{split}.{name}"
         for split in ("training", "holdout")
-        for name in ("pixels", "perceptual", "detail")
+        for name in ("pixels", "perceptual", "detail", "blank")
     }
-    assert sum(tensor.nbytes for tensor in tensors.values()) == 20 * 80
+    assert sum(tensor.nbytes for tensor in tensors.values()) == 20 * 81
+
+
+def test_references_of_before_blank_images_were_marked_are_read(run):
+    path = run / "references.safetensors"
+    tensors = {name: value for name, value in read_tensors(path)[0].items() if "blank" not in name}
+    write_tensors(path, tensors, {})
+    assert read_references(run).blank.tolist() == [False] * 16
 
 
 def test_other_arrays_in_the_file_stay(run, trained):

@@ -15,6 +15,7 @@ from ganaug.splits import (
     read_splits,
     split_rows,
     splits_from_file,
+    torn_apart,
     write_splits,
 )
 
@@ -174,6 +175,13 @@ def test_a_set_that_cannot_be_divided_says_to_use_no_holdout(images):
     assert set(split_rows(images, holdout=0, validation=0, random_state=0)) == {"training"}
     with pytest.raises(DataError, match="validation"):
         split_rows(images, holdout=0, validation=0.2, random_state=0)
+
+
+def test_groups_and_clusters_in_several_splits_are_counted():
+    images = images_of([0] * 6, ("a", "a", "b", "b", "", ""))
+    splits = ("training", "holdout", "training", "training", "holdout", "validation")
+    assert torn_apart(images, splits, [(2, 3), (3, 4), (4, 5)]) == (1, 2)
+    assert torn_apart(images_of([0] * 6), ("training",) * 6, [(2, 3)]) == (0, 0)
 
 
 def test_splits_of_the_source_stay():

@@ -75,8 +75,11 @@ def test_a_dict_may_name_classes():
 
 def test_one_class_grows_only_to_a_stated_count():
     labels = np.zeros(4, dtype=np.int64)
-    with pytest.raises(DataError, match="two classes or more; got 'image' only"):
+    with pytest.raises(DataError, match="two classes or more; got 'image' only") as caught:
         counts_to_add("auto", labels, ("image",))
+    assert """--sampling-strategy '{"image": 8}' (sampling_strategy={'image': 8}).""" in str(
+        caught.value
+    )
     assert counts_to_add({"image": 10}, labels, ("image",)) == {0: 6}
     with pytest.raises(ConfigError, match="cannot grow to 3"):
         counts_to_add({"image": 3}, labels, ("image",))

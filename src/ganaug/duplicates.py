@@ -55,12 +55,14 @@ def find_duplicates(images: LabelledImages, hashes: ImageHashes) -> Duplicates:
     counts when, at 32x32 pixels, the two images correlate (Pearson; so brightness and contrast
     may differ) and so do their details, what a blur takes away. Only candidates are decoded, one
     at a time. A crop or shift by 2 % of the side is mostly missed, and images with a side below
-    16 pixels are only compared exactly.
+    16 pixels are only compared exactly. Blank images are duplicates of none.
     Raises DataError when an image cannot be decoded.
     """
     _, first, member = np.unique(hashes.pixels, axis=0, return_index=True, return_inverse=True)
-    same = first[member.ravel()]
-    near = _merge(same, _near_pairs(images, hashes, np.sort(first)))
+    alone = np.arange(len(images))
+    same = np.where(hashes.blank, alone, first[member.ravel()])
+    different = np.flatnonzero((same == alone) & ~hashes.blank)
+    near = _merge(same, _near_pairs(images, hashes, different))
     return Duplicates(exact=_gather(same), near=_gather(near))
 
 

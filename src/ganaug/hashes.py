@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ganaug.spec import DTYPE_RANGES
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ImageHashes",
     "Looks",
+    "channel_statistics",
     "close_pairs",
     "detail_hash",
     "hash_distances",
@@ -32,6 +35,11 @@ _PHASH, _DHASH = slice(0, 8), slice(8, 16)
 
 #: Distances held at a time, so that a large set never has all of its pairs in memory.
 _BLOCK_VALUES = 2**22
+
+#: An image is blank when its values vary by no more than this fraction of the set's span; of the
+#: value range, what a mean of equal floats may be off by.
+_BLANK = 0.01
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +58,14 @@ class ImageHashes:
     """Hashes of N images, a row an image.
 
     pixels: uint8 (N, 32), see `pixel_hash`. looks: of the images as they are. mirrored: of the
-    images mirrored left to right.
+    images mirrored left to right. blank: bool (N,), of images of one value or almost, such as the
+    first slices of a volume: all of them are alike, so that two of them are evidence of nothing.
     """
 
     pixels: NDArray[np.uint8]
     looks: Looks
     mirrored: Looks
+    blank: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -69,13 +79,38 @@ def hash_images(images: LabelledImages) -> ImageHashes:
         Looks(np.empty((n, 16), dtype=np.uint8), np.empty((n, 32), dtype=np.uint8))
         for _ in range(2)
     )
+    means, deviations = np.full(n, np.nan), np.full(n, np.nan)
     for row in range(n):
         image = np.asarray(images.pixels[row])
         pixels[row] = np.frombuffer(pixel_hash(image), dtype=np.uint8)
         grey = to_grey(image, images.value_range)
         for hashes, version in ((looks, grey), (mirrored, grey[:, ::-1])):
             hashes.perceptual[row], hashes.detail[row] = _look_hashes(version)
-    return ImageHashes(pixels, looks, mirrored)
+        channel_means, channel_deviations = channel_statistics(image, images.value_range)
+        means[row] = np.ma.filled(channel_means.mean(), np.nan)
+        deviations[row] = np.ma.filled(channel_deviations.max(), np.nan)
+    blank = _find_blank(means, deviations, images.value_range)
+    return ImageHashes(pixels, looks, mirrored, blank)
+
+
+def channel_statistics(image: NDArray[Any], value_range: tuple[float, float]) -> tuple[Any, Any]:
+    """Return mean and standard deviation of each channel of (C, H, W), float64 (C,) each.
+
+    In the units of `value_range`: sets that mix 8 and 16 bits have the range of one of them, and
+    the others are scaled from the range of their dtype; any other range is the caller's statement
+    about all values, and they stay. Values that are not finite are left out; a channel of no
+    others is masked (numpy.ma).
+    """
+    values: Any = image
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        values = np.ma.masked_invalid(image)
+    scale, offset = 1.0, 0.0
+    low, high = DTYPE_RANGES.get(image.dtype, value_range)
+    if value_range in DTYPE_RANGES.values():
+        scale = (value_range[1] - value_range[0]) / (high - low)
+        offset = value_range[0] - low * scale
+    means = values.mean(axis=(1, 2), dtype=np.float64) * scale + offset
+    return means, values.std(axis=(1, 2), dtype=np.float64) * scale
 
 
 def pixel_hash(image: NDArray[Any]) -> bytes:
@@ -137,6 +172,21 @@ def close_pairs(
         rows, others = np.nonzero(_signs(some[:, _PHASH]) @ signs >= 64 - 2 * bits)
         differing = np.bitwise_count(some[rows, _DHASH] ^ b[others, _DHASH]).sum(axis=1)
         yield rows[differing <= bits] + start, others[differing <= bits]
+
+
+def _find_blank(
+    means: NDArray[np.float64], deviations: NDArray[np.float64], value_range: tuple[float, float]
+) -> NDArray[np.bool_]:
+    """Return which images hold one value or hardly more, bool (N,); NaN: no finite value.
+
+    The span is that of the means and deviations, not of single pixels, and of the set, not of
+    the dtype: 12-bit images in 16 bits use a sixteenth of what there is.
+    """
+    if np.isnan(deviations).all():
+        return np.zeros(len(deviations), dtype=np.bool_)
+    span = np.nanmax(means + 2 * deviations) - np.nanmin(means - 2 * deviations)
+    least = _ROUNDING * (value_range[1] - value_range[0])
+    return np.asarray(deviations <= _BLANK * max(span, least), dtype=np.bool_)
 
 
 def _picture(grey: NDArray[np.float32]) -> Image.Image:

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
 
     from ganaug.spec import LabelledImages
 
-__all__ = ["CHANNELS", "Inspection", "inspect_images"]
+__all__ = ["CHANNELS", "DuplicateCluster", "Inspection", "inspect_images"]
 
 #: What the mean of an image is taken of, in the order of `Inspection.channel_means`.
 CHANNELS = ("red", "green", "blue", "grey")
 
 #: How many distinct sizes are listed, the most frequent first.
 _SIZES_LISTED = 6
-
-#: An image is almost constant when its values vary by less than this fraction of the set's span.
-_ALMOST = 0.01
 
 _PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
 
@@ -56,6 +53,11 @@ class DuplicateCluster:
     def reach(self) -> tuple[bool, bool, bool]:
         """Whether the images differ in split, in class, in group."""
         return len(self.splits) > 1, len(self.classes) > 1, len(self.groups) > 1
+
+    @property
+    def harmless(self) -> bool:
+        """Whether they are of one group, split and class, as adjacent slices of a volume are."""
+        return self.within_group and not any(self.reach)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +131,6 @@ def inspect_images(images: LabelledImages, measurements: Measurements | None = N
     measured = measure_images(images) if measurements is None else measurements
     counts = images.counts
     present = [count for count in counts.values() if count]
-    constant, almost = _constant(measured)
     sizes = Counter(zip(measured.heights.tolist(), measured.widths.tolist(), strict=True))
     modes = Counter(zip(measured.channels.tolist(), measured.dtypes, strict=True))
     groups = _members(images)
@@ -146,8 +147,8 @@ def inspect_images(images: LabelledImages, measurements: Measurements | None = N
         value_range=images.value_range,
         values_found=_values_found(measured),
         nonfinite_images=int(measured.nonfinite.sum()),
-        constant=_ids(images, constant),
-        almost_constant=_ids(images, almost),
+        constant=_ids(images, measured.constant),
+        almost_constant=_ids(images, measured.hashes.blank & ~measured.constant),
         groups=None if images.groups is None else len(groups),
         images_without_group=0 if images.groups is None else images.groups.count(""),
         images_per_group=_per_group(groups),
@@ -169,20 +170,6 @@ def _values_found(measured: Measurements) -> tuple[float, float] | None:
     if np.isnan(measured.lowest).all():
         return None
     return float(np.nanmin(measured.lowest)), float(np.nanmax(measured.highest))
-
-
-def _constant(measured: Measurements) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which images hold one value, and which others hardly more.
-
-    The span is that of the means and deviations, not of single pixels, and of the set, not of
-    the dtype: 12-bit images in 16 bits use a sixteenth of what there is.
-    """
-    if np.isnan(measured.deviations).all():
-        return measured.constant, np.zeros(len(measured), dtype=np.bool_)
-    lowest = np.nanmin(measured.means - 2 * measured.deviations)
-    highest = np.nanmax(measured.means + 2 * measured.deviations)
-    almost = measured.deviations < _ALMOST * (highest - lowest)
-    return measured.constant, almost & ~measured.constant
 
 
 def _members(images: LabelledImages) -> dict[str, list[int]]:

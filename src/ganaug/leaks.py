@@ -1,6 +1,6 @@
 """The leak guard: which rows overlap with those that a run has trained on.
 
-A run keeps hashes of its rows, never their pixels, in references.safetensors: three arrays for
+A run keeps hashes of its rows, never their pixels, in references.safetensors: four arrays for
 each split, a row for each of the split's rows in splits.csv, in that order.
 """
 
@@ -46,6 +46,14 @@ _NEAR_DETAIL_BITS = 38
 
 _FILE = "references.safetensors"
 _SHOWN = 3
+
+#: Names of groups of up to this many characters say little about who is meant.
+_SHORT_NAME = 3
+_CHANCE = (
+    " But no image is alike, and the groups are bare numbers or very short names, which may merely "
+    "coincide: if others are meant here, such as patients of another hospital, rename the groups "
+    "of these images (such as b-12 for 12)."
+)
 _BLOCK_VALUES = 2**22
 
 
@@ -60,6 +68,7 @@ class References:
     groups: tuple[str, ...]
     pixels: NDArray[np.uint8]
     looks: Looks
+    blank: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,6 +102,7 @@ def write_references(path: Path, hashes: ImageHashes, splits: Sequence[str]) -> 
         "pixels": hashes.pixels,
         "perceptual": hashes.looks.perceptual,
         "detail": hashes.looks.detail,
+        "blank": hashes.blank.astype(np.uint8),
     }
     tensors = {
         f"{split}.{name}": column[np.array(splits) == split]
@@ -140,7 +150,15 @@ def read_references(run: Path, split: str = "training") -> References:
             f"{run} is damaged: splits.csv has {len(ids)} {split} rows and references.safetensors "
             f"{len(pixels)}. Restore it from a copy, or fit the run again."
         )
-    return References(ids=ids, groups=groups, pixels=pixels, looks=Looks(perceptual, detail))
+    # runs of earlier versions do not say which rows are blank
+    blank = tensors.get(f"{split}.blank")
+    return References(
+        ids=ids,
+        groups=groups,
+        pixels=pixels,
+        looks=Looks(perceptual, detail),
+        blank=np.zeros(len(ids), np.bool_) if blank is None else blank.numpy().astype(np.bool_),
+    )
 
 
 def check_leaks(images: LabelledImages, references: References, *, run: str) -> None:
@@ -158,26 +176,38 @@ def check_leaks(images: LabelledImages, references: References, *, run: str) -> 
         "of the same group": sum(overlap.same_group is not None for overlap in overlaps),
     }
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
+    doubt = _CHANCE if _may_coincide(images, overlaps) else ""
     shown = ", ".join(str(overlap) for overlap in overlaps[:_SHOWN])
     raise LeakageError(
         f"{len(overlaps):,} of {len(images):,} rows overlap with the {len(references):,} rows that "
         f"{run} was trained on: {kinds}; first: {shown}. Scores on such rows mean nothing: leave "
-        "them out, or fit a new run without them."
+        f"them out, or fit a new run without them.{doubt}"
     )
+
+
+def _may_coincide(images: LabelledImages, overlaps: Sequence[Overlap]) -> bool:
+    """Say whether all evidence is names of groups that other sets may have by chance."""
+    if any(overlap.same_pixels or overlap.near_duplicate for overlap in overlaps):
+        return False
+    groups = dict(zip(images.ids, images.groups or (), strict=True))
+    names = (groups[overlap.id] for overlap in overlaps)
+    return all(name.isdecimal() or len(name) <= _SHORT_NAME for name in names)
 
 
 def find_overlaps(images: LabelledImages, references: References) -> list[Overlap]:
     """Return the rows of `images` that overlap with reference rows, in order.
 
     A row overlaps when it has the same pixels, when it or its mirror image is a near duplicate
-    (same pixels aside), or when it is of the same group.
+    (same pixels aside), or when it is of the same group. Blank images overlap by group alone.
     """
     hashes = hash_images(images)
-    same = _same(_as_bytes(hashes.pixels), _as_bytes(references.pixels), references.ids)
+    same = _same(_pixel_keys(hashes), _pixel_keys(references), references.ids)
     near = [
         as_it_is or as_mirrored
         for as_it_is, as_mirrored in zip(
-            _near(hashes.looks, references), _near(hashes.mirrored, references), strict=True
+            _near(hashes.looks, hashes.blank, references),
+            _near(hashes.mirrored, hashes.blank, references),
+            strict=True,
         )
     ]
     groups = _same(images.groups or [""] * len(images), references.groups, references.ids)
@@ -188,7 +218,7 @@ def find_overlaps(images: LabelledImages, references: References) -> list[Overla
     return [o for o in overlaps if o.same_pixels or o.near_duplicate or o.same_group]
 
 
-def _near(own: Looks, references: References) -> list[str | None]:
+def _near(own: Looks, blank: NDArray[np.bool_], references: References) -> list[str | None]:
     """Return the id of the nearest reference row that is a near duplicate, for each row."""
     theirs = references.looks
     found: list[str | None] = []
@@ -196,7 +226,8 @@ def _near(own: Looks, references: References) -> list[str | None]:
     for start in range(0, len(own.detail), block):
         rows = slice(start, start + block)
         distances = hash_distances(own.perceptual[rows], theirs.perceptual)
-        for row, near in enumerate(distances <= _NEAR_BITS, start=start):
+        nearby = (distances <= _NEAR_BITS) & ~blank[rows, None] & ~references.blank
+        for row, near in enumerate(nearby, start=start):
             candidates = np.flatnonzero(near)
             differing = np.bitwise_count(theirs.detail[candidates] ^ own.detail[row]).sum(axis=1)
             close = len(candidates) and differing.min() <= _NEAR_DETAIL_BITS
@@ -215,8 +246,10 @@ def _same(
     return [first.get(key) for key in keys]
 
 
-def _as_bytes(hashes: NDArray[np.uint8]) -> list[bytes]:
-    return [row.tobytes() for row in hashes]
+def _pixel_keys(hashed: ImageHashes | References) -> list[bytes]:
+    """Return a key of the pixels of each row; an empty one for blank images."""
+    rows = zip(hashed.pixels, hashed.blank, strict=True)
+    return [b"" if blank else row.tobytes() for row, blank in rows]
 
 
 def _read_rows(path: Path, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganaug.errors import DataError
-from ganaug.hashes import ImageHashes, hash_images
-from ganaug.spec import DTYPE_RANGES
+from ganaug.hashes import ImageHashes, channel_statistics, hash_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,11 +26,10 @@ class Measurements:
     heights, widths, channels: int64 (N,), pixels and counts. dtypes: (N,), such as ``"uint8"``.
     lowest, highest: float64 (N,), of the finite values, as they are.
     means: float64 (N,), the mean of all channels; channel_means: float64 (N, 3), red, green and
-    blue, NaN for images of other than three channels. deviations: float64 (N,), the standard
-    deviation of the channel that varies most. These three are in the units of the set's value
-    range: an image of another integer dtype than the range's own is scaled from the range of its
-    dtype. constant: bool (N,), every channel holds one value. nonfinite: bool (N,), holds NaN or
-    infinity. colourless: bool (N,), several channels, all equal. hashes: of the N images.
+    blue, NaN for images of other than three channels. Means are in the units of the set's value
+    range; see `ganaug.hashes.channel_statistics`. constant: bool (N,), every channel holds one
+    value. nonfinite: bool (N,), holds NaN or infinity. colourless: bool (N,), several channels,
+    all equal. hashes: of the N images.
     """
 
     heights: NDArray[np.int64]
@@ -42,7 +40,6 @@ class Measurements:
     highest: NDArray[np.float64]
     means: NDArray[np.float64]
     channel_means: NDArray[np.float64]
-    deviations: NDArray[np.float64]
     constant: NDArray[np.bool_]
     nonfinite: NDArray[np.bool_]
     colourless: NDArray[np.bool_]
@@ -77,7 +74,7 @@ class _Meter(Sequence[Any]):
         self.columns: dict[str, list[Any]] = {
             name: []
             for name in (
-                *("heights", "widths", "channels", "lowest", "highest", "means", "deviations"),
+                *("heights", "widths", "channels", "lowest", "highest", "means"),
                 *("constant", "nonfinite", "colourless"),
             )
         }
@@ -100,9 +97,7 @@ class _Meter(Sequence[Any]):
         if nonfinite:
             values = np.ma.masked_invalid(image)
         lows, highs = values.min(axis=(1, 2)), values.max(axis=(1, 2))
-        scale, offset = _to_range(image.dtype, self._images.value_range)
-        channel_means = values.mean(axis=(1, 2), dtype=np.float64) * scale + offset
-        deviations = values.std(axis=(1, 2), dtype=np.float64) * scale
+        channel_means, _ = channel_statistics(image, self._images.value_range)
         self.dtypes.append(str(image.dtype))
         self.channel_means.append(
             np.ma.filled(channel_means, np.nan) if len(image) == 3 else [np.nan] * 3
@@ -111,7 +106,6 @@ class _Meter(Sequence[Any]):
             "lowest": lows.min(),
             "highest": highs.max(),
             "means": channel_means.mean(),
-            "deviations": deviations.max(),
         }
         facts = {
             "heights": image.shape[1],
@@ -128,16 +122,3 @@ class _Meter(Sequence[Any]):
 
 def _number(value: Any) -> float:
     return float("nan") if value is np.ma.masked else float(value)
-
-
-def _to_range(dtype: np.dtype[Any], value_range: tuple[float, float]) -> tuple[float, float]:
-    """Return the factor and the offset that bring values of a dtype to the set's range.
-
-    Sets that mix 8 and 16 bits have the range of one of them; any other range is the caller's
-    statement about all values, and they stay.
-    """
-    low, high = DTYPE_RANGES.get(dtype, value_range)
-    if value_range not in DTYPE_RANGES.values() or (low, high) == value_range:
-        return 1.0, 0.0
-    factor = (value_range[1] - value_range[0]) / (high - low)
-    return factor, value_range[0] - low * factor

@@ -205,9 +205,11 @@ def _mixed_modes(images: LabelledImages) -> DataError:
         f"{count} with {channels} channel{'s' if channels > 1 else ''} of {dtype}"
         for (channels, dtype), count in modes.most_common()
     ]
+    of_both_depths = {"uint8", "uint16"} <= {dtype for _, dtype in modes}
     return DataError(
         f"The images have mixed modes: {_handful(found)}. Convert all of them to one first "
         "(for instance with Pillow's Image.convert: 'L' for greyscale, 'RGB' for colour)."
+        + (" Grey DICOM and NIfTI all have 16 bits with --window full." if of_both_depths else "")
     )
 
 

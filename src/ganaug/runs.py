@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import Field
 
 import ganaug
@@ -21,7 +22,7 @@ from ganaug.datasets import labelled_images
 from ganaug.errors import GanaugError, RunError
 from ganaug.files import append_line, check_place, write_text
 from ganaug.fitting import Part, Recipe, output_of
-from ganaug.hashes import ImageHashes
+from ganaug.hashes import ImageHashes, pixel_hash
 from ganaug.leaks import (
     References,
     add_references,
@@ -346,6 +347,23 @@ class Run:
         """
         images = labelled_images(dataset, groups=groups)
         check_leaks(images, self.read_references(), run=str(self.path))
+
+    def check_pixels(self, training: LabelledImages) -> None:
+        """Raise RunError when the run's training rows had other pixels, under the same ids.
+
+        training: decoded one at a time. A run that carries no references passes.
+        """
+        if not self.has_references:
+            return
+        references = self.read_references()
+        known = dict(zip(references.ids, references.pixels, strict=True))
+        for row, id_ in enumerate(training.ids):
+            if pixel_hash(np.asarray(training.pixels[row])) != known[id_].tobytes():
+                raise RunError(
+                    f"These are not the images that {self.path} was fitted on, which were "
+                    f"{self.config.source}: names and labels are the same, pixels differ (first: "
+                    f"{id_}). Give the images as they were, opened in the same way."
+                )
 
     # --- integrity --------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ __all__ = [
     "read_splits",
     "split_rows",
     "splits_from_file",
+    "torn_apart",
     "write_splits",
 ]
 
@@ -156,6 +157,17 @@ def kept_whole(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> tup
         if across:
             look_alikes += f", {across:,} of them across {what}"
     return by_group, look_alikes
+
+
+def torn_apart(
+    images: LabelledImages, splits: Sequence[str], clusters: Sequence[Sequence[int]]
+) -> tuple[int, int]:
+    """Return how many groups, and how many clusters of rows, have rows in several splits."""
+    groups, look_alikes = (
+        sum(len({splits[row] for row in rows}) > 1 for rows in bundles)
+        for bundles in (_groups(images).values(), clusters)
+    )
+    return groups, look_alikes
 
 
 def _read_rows(path: str | Path) -> dict[str, dict[str, str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,10 +46,12 @@ def counts_to_add(
             return _for_one_class(by_index, labels)
         if not len(present):
             raise DataError("Balancing needs images of two classes or more; there are no images.")
-        found = class_names[int(present[0])]
+        found, twice = class_names[int(present[0])], 2 * len(labels)
+        option = shlex.quote(json.dumps({found: twice}, ensure_ascii=False))
         raise DataError(
             f"Balancing needs images of two classes or more; got {found!r} only. To grow one "
-            "class, give its final count: sampling_strategy={" + f"{found!r}: 500" + "}."
+            f"class, give its final count, such as --sampling-strategy {option} "
+            f"(sampling_strategy={ {found: twice}!r})."
         )
     if isinstance(by_index, str) and by_index not in _WORDS:
         raise ConfigError(

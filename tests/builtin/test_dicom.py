@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import subprocess
 import sys
 
@@ -110,10 +111,18 @@ def test_a_missing_label_tag_names_the_first_file_and_how_many(tmp_path):
         opened(tmp_path, label_tag="BodyPartExamined")
 
 
-@pytest.mark.parametrize("tag", ["PatientName", "PatientID", "StudyInstanceUID", "AccessionNumber"])
-def test_a_tag_that_names_a_patient_is_no_label(tmp_path, tag):
-    with pytest.raises(ConfigError, match=f"{tag} names a patient"):
-        opened(write(tmp_path / "a"), label_tag=tag)
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("PatientName", "PatientID", "StudyInstanceUID", "AccessionNumber", "AdmissionID"),
+        *("ClinicalTrialSubjectID", "ReferringPhysicianAddress", "InstitutionName"),
+        *("ImageComments", "SeriesDescription"),
+    ],
+)
+def test_a_tag_that_may_name_somebody_is_no_label(tmp_path, tag):
+    path = write(tmp_path / "a", **({} if tag.endswith("UID") else {tag: "MRN4711"}))
+    with pytest.raises(ConfigError, match=f"must be one of BodyPartExamined, .*got '{tag}'"):
+        opened(path, label_tag=tag)
 
 
 def test_a_misspelt_tag_is_corrected(tmp_path):
@@ -126,6 +135,7 @@ def test_labels_have_one_source():
         DicomConfig(labels="folder", label_tag="BodyPartExamined")
 
 
+@pytest.mark.filterwarnings("ignore:DICOM. 1 series with no positions")
 @pytest.mark.parametrize(
     ("group_from", "alike"),
     [("series", "ab|c|d|e"), ("study", "abc|d|e"), ("patient", "abcd|e"), ("folder", "a|bcd|e")],
@@ -190,6 +200,70 @@ def test_nothing_that_names_a_patient_is_in_ids_groups_or_pickles(tmp_path, grou
         assert secret not in everything
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["MRN4711/CT1/a", "mrn-4711_x/a", "DOE_JANE/a", "x/JaneDoe.dcm", "doe 7/a", "9876543/a"],
+)
+def test_folders_and_files_that_name_a_patient_are_hashed_in_ids(tmp_path, name):
+    write(tmp_path / "data" / name, AccessionNumber="9876543")
+    write(tmp_path / "data" / "other" / "b", PatientID="MRN1", PatientName="ROE")
+    images = opened(tmp_path / "data")
+    assert not re.search("4711|doe|jane|9876543", " ".join(images.ids).lower())
+    assert images.ids == opened(tmp_path / "data").ids
+    assert "other/b" in images.ids
+
+
+def test_a_part_that_only_resembles_a_name_or_number_is_kept(tmp_path):
+    tags = {"PatientName": "LEE^A^^^", "PatientID": "12", "AccessionNumber": "1"}
+    write(tmp_path / "bleed" / "a_0012_1", **tags)
+    assert opened(tmp_path, labels="folder").ids == ("bleed/a_0012_1",)
+
+
+def test_a_folder_that_is_the_patient_id_is_the_patients_group(tmp_path):
+    write(tmp_path / "MRN4711" / "CR1" / "6154")
+    write(tmp_path / "MRN4711" / "CR1" / "6155", PatientID="MRN9999", PatientName="ROE")
+    images = opened(tmp_path, group_from="patient")
+    assert images.ids == (f"{images.groups[0]}/CR1/6154", f"{images.groups[0]}/CR1/6155")
+    key = tmp_path / "our.key"
+    key.write_text("k" * 32)
+    assert opened(tmp_path, group_key=str(key)).ids != images.ids
+
+
+def test_uids_in_paths_are_hashed_and_ids_stay_apart(tmp_path):
+    study = generate_uid()
+    for uid in (generate_uid(), generate_uid()):
+        write(tmp_path / study / f"CT.{uid}.dcm", SOPInstanceUID=uid, StudyInstanceUID=study)
+    ids = opened(tmp_path).ids
+    assert len(set(ids)) == 2
+    assert all(re.fullmatch(r"study-[0-9a-f]{16}/image-[0-9a-f]{16}\.dcm", name) for name in ids)
+
+
+def test_the_opened_folder_itself_may_name_the_patient(tmp_path):
+    write_series(tmp_path / "MRN4711", [0, 5])
+    assert opened(tmp_path / "MRN4711").ids[0].startswith("patient-")
+
+
+def test_groups_by_folder_and_pattern_name_no_patient(tmp_path):
+    write(tmp_path / "MRN4711" / "a")
+    write(tmp_path / "MRN4712" / "a", PatientID="MRN4712")
+    for fields in ({"group_from": "folder"}, {"group_pattern": r"MRN(\d+)"}):
+        groups = opened(tmp_path, **fields).groups
+        assert len(set(groups)) == 2
+        assert all(group.startswith("patient-") for group in groups)
+
+
+def test_class_folders_that_name_patients_are_refused(tmp_path):
+    write(tmp_path / "MRN4711" / "a")
+    write(tmp_path / "bleed" / "a")
+    with pytest.raises(DataError, match="1 of 2 folders, the first MRN4711, name a patient"):
+        opened(tmp_path, labels="folder")
+
+
+def test_no_key_is_made_when_no_path_names_a_patient(tmp_path, home):
+    opened(write(tmp_path / "a"))
+    assert not (home / "ganaug").exists()
+
+
 def test_a_damaged_tag_is_refused_without_its_value(tmp_path):
     path = write(tmp_path / "a", InstanceNumber=12345678)
     path.write_bytes(path.read_bytes().replace(b"12345678", b"DOE^JANE"))
@@ -214,6 +288,36 @@ def test_files_without_pixels_are_refused_together(tmp_path):
         del dataset.PixelData
         dataset.save_as(tmp_path / name)
     with pytest.raises(DataError, match=r"2 of 3 DICOM files cannot be used.*b: .*no pixels"):
+        opened(tmp_path)
+
+
+def without_pixels(path, sop_class):
+    dataset = dcmread(write(path, SOPClassUID=sop_class))
+    for keyword in ("PixelData", "Rows", "Columns", "BitsAllocated", "SamplesPerPixel"):
+        del dataset[keyword]
+    dataset.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("end", ["88.11", "88.59", "11.1", "481.3", "481.5", "104.1"])
+def test_objects_without_pixels_are_left_out_of_a_folder_with_one_warning(tmp_path, end):
+    write(tmp_path / "a")
+    for name in "bc":
+        without_pixels(tmp_path / name, f"1.2.840.10008.5.1.4.1.1.{end}")
+    with pytest.warns(UserWarning, match="2 of 3 files are left out") as caught:
+        assert opened(tmp_path, group_from="patient").ids == ("a",)
+    assert len(caught) == 1
+
+
+def test_a_report_alone_is_refused_and_so_is_an_image_class_without_pixels(tmp_path):
+    report = without_pixels(tmp_path / "b", "1.2.840.10008.5.1.4.1.1.88.11")
+    with pytest.raises(DataError, match="b: it is a Basic Text SR Storage object, no image"):
+        opened(report)
+    with pytest.raises(DataError, match="1 of 1|no image"):
+        opened(tmp_path)
+    without_pixels(tmp_path / "a", "1.2.840.10008.5.1.4.1.1.481.2")  # doses have pixels
+    write(tmp_path / "c")
+    with pytest.raises(DataError, match=r"1 of 3 DICOM files cannot be used.*a: .*no pixels"):
         opened(tmp_path)
 
 

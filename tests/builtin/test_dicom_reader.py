@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 from pydicom import dcmwrite
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
 )
 
 from builtin.dicom_files import dataset_of, ramp, write
 from ganaug.builtin.data.dicom import open_dicom
-from ganaug.builtin.data.dicom_header import MAX_BYTES, read_header
+from ganaug.builtin.data.dicom_checks import MAX_BYTES
+from ganaug.builtin.data.dicom_codestream import codestream_size
+from ganaug.builtin.data.dicom_header import read_header
 from ganaug.builtin.data.dicom_reader import DicomReader, read_frame
 from ganaug.builtin.data.loading import image_loader
 from ganaug.builtin.data.options import DicomConfig
@@ -186,7 +191,7 @@ def test_a_missing_codec_names_the_extra_and_the_syntax(tmp_path, monkeypatch):
     dataset.compress(JPEGLSLossless)
     dataset.save_as(tmp_path / "a", enforce_file_format=True)
     monkeypatch.setattr(get_decoder(JPEGLSLossless), "_available", {})
-    monkeypatch.setattr("ganaug.builtin.data.dicom_header.find_spec", lambda name: None)
+    monkeypatch.setattr("ganaug.builtin.data.dicom_checks.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"JPEG-LS Lossless.*pip install 'ganaug\[dicom\]'"):
         read_header(tmp_path / "a")
 
@@ -205,7 +210,7 @@ def test_size_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
 def test_a_deflated_file_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
     dataset = dataset_of(np.zeros((512, 512), np.int16), syntax=DeflatedExplicitVRLittleEndian)
     dataset.save_as(tmp_path / "a", enforce_file_format=True)
-    monkeypatch.setattr("ganaug.builtin.data.dicom_header.MAX_BYTES", 2**16)
+    monkeypatch.setattr("ganaug.builtin.data.dicom_checks.MAX_BYTES", 2**16)
     with pytest.raises(DataError, match="unpacks to more than"):
         read_header(tmp_path / "a")
 
@@ -225,6 +230,139 @@ def test_damaged_compressed_pixels_are_one_line_that_names_the_file(tmp_path):
     with pytest.raises(DataError, match=r"a: frame 0 cannot be decoded") as caught:
         values(tmp_path / "a")
     assert "\n" not in str(caught.value)
+
+
+def encapsulated(path, stream, syntax, **tags):
+    """A file of 8 x 8 pixels of 16 bits whose compressed frame is `stream`."""
+    dataset = dataset_of(ramp(8, 8, np.uint16), syntax=syntax, **tags)
+    dataset.PixelData = encapsulate([stream])
+    dataset["PixelData"].VR = "OB"
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def jpeg(rows, columns, samples, start=0xC3):
+    comment = b"\xff\xfe\x00\x04ab\xff"  # and a fill byte before the next marker
+    sizes = rows.to_bytes(2) + columns.to_bytes(2) + bytes([samples])
+    return b"\xff\xd8" + comment + bytes([0xFF, start]) + b"\x00\x0b\x10" + sizes + bytes(8)
+
+
+def jpeg_2000(rows, columns, samples):
+    right, bottom = columns + 3, rows + 2  # the image may begin away from 0
+    numbers = b"".join(n.to_bytes(4) for n in (right, bottom, 3, 2, 99, 99, 0, 0))
+    return b"\xff\x4f\xff\x51\x00\x29\x00\x00" + numbers + samples.to_bytes(2) + bytes(8)
+
+
+def boxed(stream):
+    boxes = b"\x00\x00\x00\x0cjP  \r\n\x87\n" + b"\x00\x00\x00\x0aftypXX"
+    return boxes + b"\x00\x00\x00\x00jp2c" + stream
+
+
+@pytest.mark.parametrize(
+    ("stream", "syntax"),
+    [
+        (jpeg(60000, 60000, 1), JPEGLosslessSV1),
+        (jpeg(8, 8, 3), JPEGLosslessSV1),
+        (jpeg(60000, 60000, 1, start=0xF7), JPEGLSLossless),
+        (jpeg_2000(60000, 60000, 1), JPEG2000Lossless),
+        (boxed(jpeg_2000(60000, 60000, 1)), JPEG2000Lossless),
+    ],
+)
+def test_a_frame_larger_than_its_header_says_is_refused_before_decoding(tmp_path, stream, syntax):
+    if not get_decoder(syntax).is_available:
+        pytest.skip("needs a codec")
+    says = (
+        r"the header says 8 rows x 8 columns x 1 samples, but .* says (60000 rows x 60000|8 .* 3)"
+    )
+    with pytest.raises(DataError, match=says):
+        read_header(encapsulated(tmp_path / "a", stream, syntax))
+
+
+@pytest.mark.parametrize("wrap", [jpeg, jpeg_2000, lambda *size: boxed(jpeg_2000(*size))])
+def test_the_size_of_a_codestream_is_read(wrap):
+    stream = wrap(300, 20, 3)
+    assert codestream_size(stream) == (300, 20, 3)
+    assert codestream_size(stream[:10]) is None
+    assert codestream_size(b"") is None
+
+
+def test_every_frame_is_checked_before_it_is_decoded(tmp_path):
+    pytest.importorskip("jpeg_ls")
+    dataset = dataset_of(np.stack([ramp(8, 8, np.uint16)] * 2))
+    dataset.compress(JPEGLSLossless)
+    first = get_frame(dataset.PixelData, 0, number_of_frames=2)
+    dataset.PixelData = encapsulate([first, jpeg(60000, 60000, 1, start=0xF7)])
+    dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    header = read_header(tmp_path / "a")
+    assert read_frame(header, 0)[0].shape == (1, 8, 8)
+    with pytest.raises(DataError, match="a: the header says 8 rows"):
+        read_frame(header, 1)
+
+
+def test_rle_of_more_bytes_than_its_pixels_need_is_refused(tmp_path):
+    stream = (1).to_bytes(4, "little") + (64).to_bytes(4, "little") + bytes(56) + b"\x81\0" * 999
+    path = encapsulated(tmp_path / "a", stream, RLELossless)
+    with pytest.raises(DataError, match="says 128 bytes a frame, .* found 2,062"):
+        read_header(path)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, DeflatedExplicitVRLittleEndian])
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.9, 0.99])
+def test_a_file_that_is_cut_off_is_said_to_be(tmp_path, syntax, part):
+    pixels = np.random.default_rng(0).integers(0, 4096, (64, 64)).astype(np.uint16)
+    dataset = dataset_of(pixels)
+    if syntax == RLELossless:
+        dataset.compress(syntax)
+        dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    elif syntax == JPEG2000Lossless:
+        encapsulated(tmp_path / "a", jpeg_2000(8, 8, 1) + bytes(5000), syntax)
+    else:
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(tmp_path / "a", enforce_file_format=True)
+    content = (tmp_path / "a").read_bytes()
+    (tmp_path / "a").write_bytes(content[: int(len(content) * part)])
+    begun = syntax != DeflatedExplicitVRLittleEndian and part >= 0.5
+    with pytest.raises(DataError, match="the pixels are truncated" if begun else "truncated"):
+        read_header(tmp_path / "a")
+
+
+def test_a_file_that_ends_before_its_pixels_may_be_truncated(tmp_path):
+    path = write(tmp_path / "a")
+    content = path.read_bytes()
+    path.write_bytes(content[: content.index(b"\xe0\x7f\x10\x00")])
+    with pytest.raises(DataError, match="no pixels: it is truncated, or they were taken out"):
+        read_header(path)
+    path.write_bytes(content[:300])
+    with pytest.raises(DataError, match="truncated|no pixels"):
+        read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "expected"),
+    [("BitsAllocated", 12, "1, 8, 16, 32 or 64"), ("NumberOfFrames", -5, "1 or more")],
+)
+def test_counts_that_cannot_be_say_what_is_expected(tmp_path, tag, value, expected):
+    path = write(tmp_path / "a", **{tag: value})
+    with pytest.raises(DataError, match=f"{tag} is {value}; expected {expected}. Repair"):
+        read_header(path)
+
+
+def test_values_too_large_for_float32_are_one_error_and_no_warning(tmp_path):
+    with pytest.raises(DataError, match="not finite"):
+        values(write(tmp_path / "a", RescaleSlope=1, RescaleIntercept="1e40"))
+
+
+def test_a_codec_that_fails_is_not_quoted(tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("gdcm: 'NoneType' object has no attribute 'GetPixelFormat'")
+
+    path = write(tmp_path / "a")
+    header = read_header(path)
+    monkeypatch.setattr("pydicom.pixels.utils.pixel_array", fail)
+    with pytest.raises(DataError, match=r"\(transfer syntax Explicit VR.*\)\. Copy") as caught:
+        read_frame(header)
+    assert "NoneType" not in str(caught.value)
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path):

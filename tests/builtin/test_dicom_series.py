@@ -82,9 +82,17 @@ def test_slices_without_position_stand_for_themselves(tmp_path):
     series = generate_uid()
     write(tmp_path / "a.dcm", SeriesInstanceUID=series)
     write(tmp_path / "b.dcm", SeriesInstanceUID=series)
-    images = opened(tmp_path)
+    with pytest.warns(UserWarning, match="1 series with no positions, so order and gaps"):
+        images = opened(tmp_path)
     assert images.ids == ("a.dcm", "b.dcm")
     assert images.groups[0] == images.groups[1]
+
+
+def test_views_of_projection_radiography_need_no_position(tmp_path):
+    series = generate_uid()
+    for name in "ab":
+        write(tmp_path / name, SeriesInstanceUID=series, Modality="MG")
+    assert len(opened(tmp_path)) == 2
 
 
 def test_an_automatic_window_is_that_of_the_whole_series(tmp_path):

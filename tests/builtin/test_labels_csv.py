@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
 
+from builtin.dicom_files import ramp, write, write_series
 from ganaug import Registry
 from ganaug.builtin.data.labels_csv import open_csv
 from ganaug.builtin.data.options import CsvConfig
@@ -261,12 +263,21 @@ def test_the_slices_of_a_volume_keep_its_rows_label_and_group(medical):
     assert images.ids == tuple(
         f"{name}#{k:04d}" for name in ("a/scan.nii.gz", "b/scan.nii.gz", "series") for k in range(3)
     )
-    assert images.groups == ("anna",) * 3 + ("b/scan.nii.gz",) * 3 + ("berta",) * 3
+    assert images.groups[:3] + images.groups[6:] == ("anna",) * 3 + ("berta",) * 3
+    assert len(set(images.groups[3:6])) == 1
+    assert images.groups[3].startswith("volume-")
 
 
-def test_volumes_of_one_name_in_two_folders_are_two_groups(medical):
-    medical.write_text("file,label\na/scan.nii.gz,x\nb/scan.nii.gz,x\n")
-    assert open_table(medical).groups == ("a/scan.nii.gz",) * 3 + ("b/scan.nii.gz",) * 3
+def test_only_volumes_of_the_same_content_are_one_group(medical):
+    copy = medical.parent / "copy.nii.gz"
+    copy.write_bytes((medical.parent / "a" / "scan.nii.gz").read_bytes())
+    nibabel.save(
+        nibabel.Nifti1Image(np.ones((4, 5, 3), np.int16), np.eye(4)),
+        medical.parent / "b" / "scan.nii.gz",
+    )
+    medical.write_text("file,label\na/scan.nii.gz,x\ncopy.nii.gz,x\nb/scan.nii.gz,x\n")
+    first, copied, other = open_table(medical).groups[::3]
+    assert first == copied != other
 
 
 def test_slices_of_one_series_in_rows_of_their_own_share_a_group(medical):
@@ -319,6 +330,122 @@ def test_a_folder_of_two_series_gives_each_its_name(medical, write_scan):
     ids = open_table(medical).ids
     assert len(ids) == len(set(ids)) == 5
     assert all(id_.startswith("series/") for id_ in ids)
+
+
+def test_grey_dicom_of_8_and_16_bits_is_of_one_mode_with_a_full_window(medical):
+    write(medical.parent / "eight.dcm", ramp(dtype=np.uint8))
+    medical.write_text("file,label\neight.dcm,x\none.dcm,y\n")
+    with pytest.raises(DataError, match="mixed modes.*--window full"):
+        open_table(medical).load(4)
+    assert open_table(medical, window="full").load(4).pixels.dtype == np.uint16
+
+
+@pytest.fixture
+def of_patients(tmp_path, monkeypatch):
+    """Two series of one patient and one of another, in a table without groups."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    for name, patient in (("ct1", "MRN1"), ("ct2", "MRN1"), ("ct3", "MRN2")):
+        write_series(tmp_path / name, [0, 1], PatientID=patient)
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label\nct1,x\nct2,y\nct3,y\n")
+    return table
+
+
+def test_rows_of_one_patient_can_be_one_group(of_patients):
+    assert len(set(open_table(of_patients).groups)) == 3
+    groups = open_table(of_patients, group_from="patient").groups
+    assert groups[0].startswith("patient-")
+    assert groups == (groups[0],) * 4 + (groups[4],) * 2
+    assert groups[0] != groups[4]
+    key = of_patients.with_name("key")
+    key.write_text("of sixteen bytes or more")
+    assert open_table(of_patients, group_from="patient", group_key=str(key)).groups[0] != groups[0]
+
+
+def test_groups_of_a_table_go_before_those_of_its_files(of_patients):
+    of_patients.write_text("file,label,group\nct1,x,anna\nct2,y,\nct3,y,\n")
+    groups = open_table(of_patients, group_from="patient").groups
+    assert groups[:2] == ("anna", "anna")
+    assert all(group.startswith("patient-") for group in groups[2:])
+    groups = open_table(of_patients, group_from="patient", group_pattern=r"ct\d").groups
+    assert groups == ("ct1", "ct1", "ct2", "ct2", "ct3", "ct3")
+
+
+def test_a_volume_of_a_4d_file_is_chosen_for_a_row(medical):
+    values = np.arange(4 * 5 * 3 * 2, dtype=np.int16).reshape(4, 5, 3, 2)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), medical.parent / "bold.nii")
+    medical.write_text("file,label\nbold.nii,x\n")
+    with pytest.raises(DataError, match="bold.nii is 4D.*volume=0"):
+        open_table(medical)
+    first, second = (open_table(medical, volume=k, window="0,120").load().pixels for k in (0, 1))
+    assert first.shape == second.shape == (3, 1, 5, 4)
+    assert (first < second).any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("series,a\nseries/0.dcm,b", r"'series/0.dcm' in line 3 \(b\) .*'series' of line 2 \(a\)"),
+        ("deep/er/0.dcm,b\ndeep,a", r"'deep/er/0.dcm' in line 2 \(b\) .*'deep' of line 3 \(a\)"),
+        ("deep,a\ndeep/er,a", "'deep/er' in line 3"),
+        ("deep,a\nlink/0.dcm,b", "'link/0.dcm' in line 3"),
+    ],
+)
+def test_rows_that_overlap_are_refused(medical, write_scan, rows, message):
+    write_scan(medical.parent / "deep" / "er" / "0.dcm")
+    (medical.parent / "link").symlink_to(medical.parent / "deep" / "er")
+    medical.write_text(f"file,label\n{rows}\n")
+    with pytest.raises(DataError, match=message) as caught:
+        open_table(medical)
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_side_by_side_do_not_overlap(medical, write_scan):
+    write_scan(medical.parent / "series2" / "0.dcm")
+    medical.write_text("file,label\nseries,a\nseries2,a\none.dcm,b\n")
+    assert len(open_table(medical)) == 5
+
+
+def test_a_warning_of_many_rows_is_given_once_with_their_count(medical):
+    ultrasound = "1.2.840.10008.5.1.4.1.1.6.1"
+    for k in range(3):
+        write_series(medical.parent / f"us{k}", range(k + 1), SOPClassUID=ultrasound)
+        write_series(medical.parent / f"gap{k}", [0, 1, 2, 9])
+    names = [f"{kind}{k}" for kind in ("us", "gap") for k in range(3)]
+    medical.write_text("file,label\n" + "".join(f"{name},x\n" for name in names))
+    with pytest.warns(UserWarning, match="The same goes for") as caught:
+        open_table(medical)
+    captures, gaps = (str(warning.message) for warning in caught)
+    for text, what, first in ((captures, "ultrasound", "us0"), (gaps, "missing slices", "gap0")):
+        assert what in text
+        assert f"{first}{os.sep}000.dcm" in text
+        assert text.endswith(f"The same goes for 2 more rows of {medical}.")
+
+
+def test_a_warning_of_one_row_is_as_it_is(medical):
+    write_series(medical.parent / "gap", [0, 1, 2, 9])
+    medical.write_text("file,label\ngap,x\none.dcm,x\n")
+    with pytest.warns(UserWarning, match=r"DICOM: 1 series with missing slices .*000.dcm.$"):
+        open_table(medical)
+
+
+@pytest.mark.parametrize(
+    ("fields", "rows", "message"),
+    [
+        ({"window": "brain"}, "photo.png,x", "DICOM or NIfTI files, and window is for those alone"),
+        ({"volume": 0}, "photo.png,x", "no DICOM or NIfTI files, and volume is for those alone"),
+        (
+            {"group_from": "patient"},
+            "photo.png,x\na/scan.nii.gz,x",
+            "no DICOM files, and group_from is for those alone",
+        ),
+    ],
+)
+def test_fields_that_no_file_has_a_use_for_are_refused(medical, fields, rows, message):
+    medical.write_text(f"file,label\n{rows}\n")
+    with pytest.raises(ConfigError, match=message):
+        open_table(medical, **fields)
+    assert len(open_table(medical)) > 0
 
 
 def test_a_medical_file_that_cannot_be_used_is_named(medical):

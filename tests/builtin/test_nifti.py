@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import itertools
 
 import nibabel as nib
@@ -54,7 +55,7 @@ def volume(request, tmp_path):
 
 def test_slices_are_the_volume_from_its_lowest_to_its_highest_value(volume):
     slices = stack(volume, window="full")
-    assert (len(slices), slices.dtype, slices.group) == (5, np.uint16, volume.name)
+    assert (len(slices), slices.dtype) == (5, np.uint16)
     expected = np.round(ramp(4, 3, 5)[:, :, 2].T / 59 * 65535)
     assert np.array_equal(slices[2][0], expected)
     assert (slices[0].min(), slices[4].max()) == (0, 65535)
@@ -216,8 +217,8 @@ def test_mgz_is_read(tmp_path):
 
 @pytest.fixture
 def tree(tmp_path):
-    for name in ("well/p1.nii.gz", "ill/p2/t1.nii", "ill/p2/t2.nii", ".hidden/x.nii"):
-        save(tmp_path / name, ramp(4, 3, 5))
+    for k, name in enumerate(("well/p1.nii.gz", "ill/p2/t1.nii", "ill/p2/t2.nii", ".hidden/x.nii")):
+        save(tmp_path / name, ramp(4, 3, 5) + np.int16(k))
     (tmp_path / "ill" / "notes.txt").write_text("not a volume")
     return tmp_path
 
@@ -226,8 +227,20 @@ def test_folders_are_classes_and_volumes_are_groups(tree):
     images = open_nifti(NiftiConfig(every=4), tree)
     assert images.counts == {"ill": 4, "well": 2}
     assert images.ids[:3] == ("ill/p2/t1.nii#0000", "ill/p2/t1.nii#0004", "ill/p2/t2.nii#0000")
-    assert images.groups[1:3] == ("ill/p2/t1.nii", "ill/p2/t2.nii")
+    first, second, third = images.groups[::2]
+    assert images.groups == (first, first, second, second, third, third)
+    assert len({first, second, third}) == 3
     assert images.load(size=8).pixels.shape == (6, 1, 8, 8)
+
+
+def test_a_volume_under_another_name_is_the_same_group(tmp_path):
+    one = save(tmp_path / "a" / "scan.nii", ramp(4, 3, 5))
+    other = save(tmp_path / "b" / "scan.nii", ramp(4, 3, 5)[::-1])
+    copy = tmp_path / "b" / "copy.nii"
+    copy.write_bytes(one.read_bytes())
+    groups = [stack(path).group for path in (one, copy, other)]
+    assert groups[0] == groups[1] != groups[2]
+    assert groups[0] == f"volume-{hashlib.sha256(one.read_bytes()).hexdigest()[:16]}"
 
 
 def test_a_pattern_finds_the_group_in_the_path(tree):
@@ -279,10 +292,44 @@ def test_damaged_compression_is_refused(tmp_path):
         open_nifti(NiftiConfig(), path).load()
 
 
+@pytest.fixture
+def with_bad_checksum(tmp_path):
+    """A compressed volume that decompresses, but not to what was compressed."""
+    path = save(
+        tmp_path / "v.nii.gz", np.random.default_rng(0).integers(0, 999, (8, 8, 9), np.int16)
+    )
+    content = gzip.decompress(path.read_bytes())
+    stored = bytearray(gzip.compress(content, compresslevel=0))
+    stored[len(stored) // 2] ^= 0xFF
+    path.write_bytes(stored)
+    return path
+
+
+@pytest.mark.parametrize("axis", [0, 2])
+@pytest.mark.parametrize("window", ["auto", "0,500"])
+def test_a_wrong_checksum_is_refused_with_the_first_slice(with_bad_checksum, axis, window):
+    slices = stack(with_bad_checksum, axis=axis, window=window)
+    with pytest.raises(DataError, match=r"v.nii.gz cannot be decoded; it is damaged.*CRC"):
+        slices[0]
+
+
+def test_what_goes_on_far_beyond_the_last_voxel_is_not_decompressed(tmp_path, monkeypatch):
+    path = save(tmp_path / "v.nii.gz", ramp(4, 3, 5))
+    content = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(content + bytes(1000)))
+    assert stack(path)[0].any()
+    monkeypatch.setattr(nifti_layout, "_MAX_TRAILING", 999)
+    with pytest.raises(
+        DataError, match=r"v.nii.gz cannot be decoded.*goes on beyond its 472 bytes"
+    ):
+        stack(path)[0]
+
+
 @pytest.mark.parametrize(
     ("offset", "content", "message"),
     [
         (44, np.array([0], "<i2"), "v.nii has no voxels; its shape is 4 x 0 x 5"),
+        (42, np.array([-5], "<i2"), "v.nii has no voxels; its shape is -5 x 3 x 5"),
         (40, np.array([5, 4, 3, 1, 1, 5], "<i2"), "has the shape 4 x 3 x 1 x 1 x 5; expected 3D"),
         (40, np.array([1], "<i2"), "has the shape 4; expected 3D or 4D"),
         (40, np.array([77], "<i2"), "cannot be decoded; it is damaged"),

@@ -48,3 +48,11 @@ def test_low_is_black_high_is_white_and_what_lies_outside_is_clipped():
 
 def test_an_image_of_one_value_is_black():
     assert apply(np.full((1, 2, 2), 7.0), 7.0, 7.0).tolist() == [[[0, 0], [0, 0]]]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [(1e40, 2e40, [0, 0, 0]), (-1e300, 1e300, [32768] * 3), (0.0, 1e-300, [0, 65535, 65535])],
+)
+def test_a_window_that_float32_cannot_hold_is_applied_without_a_warning(low, high, expected):
+    assert apply(np.array([0, 1, 3e38], np.float32), low, high).tolist() == expected

@@ -21,6 +21,20 @@ def write_images(folder: Path, n: int, *, side: int = 16, mode: str = "L", seed:
         Image.fromarray(pixels).save(folder / f"{number}.png")
 
 
+def write_volumes(folder: Path, n: int) -> None:
+    """Write n NIfTI volumes of each of two classes, the first and last two slices blank."""
+    import nibabel
+
+    rng = np.random.default_rng(0)
+    for name in [f"{label}{number}" for label in "ab" for number in range(n)]:
+        values = np.zeros((36, 36, 10), np.int16)
+        coarse = rng.integers(0, 1000, (6, 6, 6))
+        values[..., 2:8] = coarse.repeat(6, 0).repeat(6, 1) + rng.integers(0, 50, (36, 36, 6))
+        (folder / name[0]).mkdir(parents=True, exist_ok=True)
+        path = folder / name[0] / f"{name}.nii.gz"
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """Return every file below a folder, and every empty folder, with its content."""
     return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections import Counter
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from cli.scenes import TINY, write_images
+from cli.scenes import TINY, write_images, write_volumes
 from ganaug.checkpoints import read_tensors, write_tensors
-from ganaug.cli.augment import parse_strategy, plan_counts
+from ganaug.cli.augment import parse_strategy, plan_counts, stem_of
 from ganaug.errors import ConfigError
 from ganaug.registry import Registry
 from ganaug.runs import Run
@@ -351,3 +352,87 @@ def test_images_are_opened_as_they_were_for_the_run(ganaug, photos):
     assert as_recorded.code == 0
     assert otherwise.code == 2
     assert not Path("two").exists()
+
+
+def test_options_of_opening_are_added_to_those_of_the_run(ganaug, photos):
+    rows = [f"common/{n}.png,a,p{n}" for n in range(12)] + [
+        f"rare/{n}.png,b,q{n}" for n in range(5)
+    ]
+    (photos / "labels.csv").write_text("path,label,who\n" + "\n".join(rows) + "\n")
+    assert ganaug("fit", photos, "--out", "run", "--open", "file_column=path", *TINY).code == 0
+    result = ganaug(
+        *("augment", photos, "--run", "run", "--out", "new", "--open", "group_column=who")
+    )
+    assert (result.code, result.err) == (0, "")
+    real = [row for row in manifest("new") if row["is_synthetic"] == "false"]
+    assert all(row["group"][1:] == Path(row["source"]).stem for row in real)
+
+
+def test_other_pixels_under_the_same_names_are_refused(ganaug, photos, fitted):
+    trained = ids_of(fitted, "training")
+    arguments = ("augment", photos, "--run", fitted, "--out")
+    Image.new("L", (16, 16), 7).save(photos / ids_of(fitted, "holdout")[0])
+    assert ganaug(*arguments, "fine").code == 0  # what is not written may have changed
+    Image.new("L", (16, 16), 7).save(photos / trained[2])
+    result = ganaug(*arguments, "new")
+    assert result.code == 2
+    assert "names and labels are the same, pixels differ" in result.err
+    assert f"(first: {trained[2]})" in result.err
+    assert "--split FILE" in result.err
+    assert not Path("new").exists()
+    make_old(fitted)
+    assert ganaug(*arguments, "unchecked").code == 0
+
+
+@pytest.mark.parametrize(
+    ("id_", "stem"),
+    [
+        ("common/0.png", "0"),
+        ("a/scan.1.png", "scan.1"),
+        ("emri_small.dcm#0001", "emri_small-0001"),
+        ("p/volume.nii.gz#0007", "volume-0007"),
+        ("p/volume.nii#0007", "volume-0007"),
+        ("bleed/p0#0000", "p0-0000"),
+        ("a/photo#1.png", "photo#1"),
+        ("12", "12"),
+    ],
+)
+def test_a_file_is_named_after_the_image_and_its_slice(id_, stem):
+    assert stem_of(id_) == stem
+
+
+def test_slices_keep_their_numbers(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_volumes(tmp_path / "mri", 2)
+    opening = ("--open", "first=3", "--open", "last=6", "--size", "16", "--holdout", "0")
+    assert ganaug("fit", "mri", "--out", "run", *opening, *TINY).code == 0
+    assert ganaug("augment", "mri", "--run", "run", "--out", "new").code == 0
+    real = {row["file"] for row in manifest("new") if row["is_synthetic"] == "false"}
+    assert {"a/a0-0003.png", "a/a0-0005.png", "b/b1-0004.png"} <= real
+    assert len(real) == 12
+
+
+def test_blank_slices_of_different_volumes_are_no_leak(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_volumes(tmp_path / "mri", 4)
+    assert ganaug("data", "split", "mri", "--out", "split.csv").code == 0
+    fit = ("fit", "mri", "--out", "run", "--size", "32", "--split", "split.csv", *TINY)
+    fitted = ganaug(*fit)
+    assert (fitted.code, fitted.err) == (0, "")
+    result = ganaug("augment", "mri", "--run", "run", "--out", "new", "--split", "split.csv")
+    assert (result.code, result.err) == (0, "")
+
+
+def test_the_command_that_fit_prints_grows_a_set_of_one_class(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos" / "a cat's", 6)
+    result = ganaug("fit", "photos", "--out", "run", *TINY)
+    assert result.code == 0
+    words = shlex.split(result.out.splitlines()[-1])
+    assert words[:2] == ["ganaug", "augment"]
+    assert ganaug(*words[1:]).code == 0
+    kinds = Counter(row["is_synthetic"] for row in manifest("run-balanced"))
+    assert kinds == {"false": 5, "true": 5}
+    refused = ganaug("augment", "photos", "--run", "run", "--out", "new")
+    assert refused.code == 2
+    assert "--sampling-strategy" in refused.err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import pytest
 from pydantic import Field
 
 from ganaug import Config
+from ganaug.builtin.data.options import CsvConfig, DicomConfig, NiftiConfig
 from ganaug.cli.fields import describe_fields
 
 
@@ -27,8 +29,21 @@ class Knobs(Config):
     count: int = Field(description="How many.")
 
 
-def described():
-    return {field["name"]: field for field in describe_fields(Knobs)}
+class MoreKnobs(Knobs):
+    """More of what can be turned.
+
+    left: which side is not on.
+    """
+
+    again: int = 0  # times
+
+
+class Undescribed(MoreKnobs):
+    last: int = 0
+
+
+def described(config=Knobs):
+    return {field["name"]: field for field in describe_fields(config)}
 
 
 def test_types_and_limits_are_readable():
@@ -68,6 +83,19 @@ def test_descriptions_come_from_field_docstring_or_comment():
         "many": "",
         "count": "How many.",
     }
+
+
+@pytest.mark.parametrize("config", [MoreKnobs, Undescribed])
+def test_inherited_fields_keep_their_description_unless_it_is_given_anew(config):
+    texts = {name: field["description"] for name, field in described(config).items()}
+    assert texts["speed"] == "in metres a second."
+    assert (texts["left"], texts["right"]) == ("which side is not on.", "which side is on.")
+    assert (texts["shape"], texts["again"]) == ("Smith et al. 2020", "times")
+
+
+@pytest.mark.parametrize("config", [CsvConfig, DicomConfig, NiftiConfig])
+def test_every_field_of_medical_sources_is_described(config):
+    assert [name for name, field in described(config).items() if not field["description"]] == []
 
 
 def test_a_config_without_source_is_described_all_the_same():

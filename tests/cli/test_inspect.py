@@ -97,6 +97,27 @@ def test_duplicates_and_groups_across_the_source_s_splits_are_warned_of(ganaug, 
     text = " ".join(ganaug("data", "inspect", tmp_path / "set.npz").out.split())
     assert "1 cluster of duplicates lies in several splits of the source" in text
     assert "train/1, test/0" in text
+    assert "ganaug data split --anew" in text
+
+
+def test_alike_images_within_a_group_are_counted_apart(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (12, 20, 20), dtype=np.uint8)
+    images[1], images[3], images[5] = images[0], images[2], images[4]
+    groups, labels = np.array(list("aabbccddeeff")), np.array([0, 0, 0, 1] + [0, 0, 1, 1] * 2)
+    np.savez("set.npz", images=images, labels=labels, group=groups)
+    text = " ".join(ganaug("data", "inspect", "set.npz").out.split())
+    assert (
+        "2 images in 1 cluster of the same or nearly so; 1 set of exact copies; 1 across classes; "
+        "within groups, which is no harm: 4 images in 2 clusters" in text
+    )
+    assert "exact 0, 1 2, 3 " in text  # the table has the one of several classes
+    assert "0, 1 0, 1" not in text
+    labels[3] = 0
+    np.savez("set.npz", images=images, labels=labels, group=groups)
+    text = " ".join(ganaug("data", "inspect", "set.npz").out.split())
+    assert "Duplicates within groups, which is no harm: 6 images in 3 clusters" in text
+    assert "exact 0" not in text
 
 
 def test_images_that_no_one_could_train_on_are_reported_and_not_fatal(ganaug, tmp_path):

@@ -120,7 +120,9 @@ def test_a_class_of_one_group_trains_and_that_is_said(ganaug, patients):
     assert "No holdout rows: rare." in said
 
 
-def test_a_source_with_splits_of_its_own_keeps_them(ganaug, tmp_path, monkeypatch):
+@pytest.fixture
+def divided(tmp_path, monkeypatch):
+    """An archive that divides itself, with a training image among those held out."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     parts = {
@@ -130,6 +132,10 @@ def test_a_source_with_splits_of_its_own_keeps_them(ganaug, tmp_path, monkeypatc
     }
     parts["test_images"][0] = parts["train_images"][0]
     np.savez("set.npz", **parts)
+    return "set.npz"
+
+
+def test_a_source_with_splits_of_its_own_keeps_them(ganaug, divided):
     result = ganaug("data", "split", "set.npz", "--out", "split.csv")
     assert result.code == 0, result.err
     assert Counter(row["split"] for row in rows_of("split.csv")) == {
@@ -144,6 +150,34 @@ def test_a_source_with_splits_of_its_own_keeps_them(ganaug, tmp_path, monkeypatc
     refused = ganaug("data", "split", "set.npz", "--out", "other.csv", "--validation", "0.85")
     assert refused.code == 2
     assert "the source's own training rows are 0.8 of all images" in refused.err
+
+
+def test_a_file_that_takes_groups_and_near_duplicates_apart_is_warned_of(ganaug, patients):
+    lines = [f"scans/{k}.png,{'holdout' if k % 3 == 2 else 'training'}" for k in range(60)]
+    Path("split.csv").write_text("\n".join(["id,split", *lines, "scans/copy.png,holdout"]) + "\n")
+    result = ganaug("fit", patients, "--split", "split.csv", "--out", "run", "--size", 16, *TINY)
+    assert result.code == 0
+    assert result.err == (
+        "Warning: 20 groups and 1 cluster of near duplicates lie on both sides of split.csv: "
+        "scores on rows that it holds out will flatter. Make a split that keeps them whole with: "
+        "ganaug data split\n"
+    )
+
+
+def test_a_source_that_takes_near_duplicates_apart_is_warned_of(ganaug, divided):
+    result = ganaug("fit", divided, "--out", "run", "--size", 16, *TINY)
+    assert result.code == 0
+    assert result.err.startswith(
+        "Warning: 1 cluster of near duplicates lies on both sides of the source's own split: "
+    )
+    assert result.err.endswith(": ganaug data split --anew\n")
+    again = ganaug("data", "split", divided, "--anew", "--holdout", "0.3", "--out", "split.csv")
+    assert again.code == 0, again.err
+    splits = {row["id"]: row["split"] for row in rows_of("split.csv")}
+    assert splits["train/0"] == splits["test/0"]
+    assert list(splits.values()).count("holdout") == pytest.approx(15, abs=2)
+    fit = ("fit", divided, "--split", "split.csv", "--out", "other", "--size", 16, *TINY)
+    assert (ganaug(*fit).err, rows_of("other/splits.csv")) == ("", rows_of("split.csv"))
 
 
 def test_images_that_cannot_be_divided_write_nothing(ganaug, tmp_path, monkeypatch):

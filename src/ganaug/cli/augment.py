@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from ganaug.runs import Run
     from ganaug.spec import LabelledImages
 
-__all__ = ["Plan", "export_balanced", "parse_strategy", "plan_counts", "print_counts", "register"]
+__all__ = [
+    "Plan",
+    "export_balanced",
+    "parse_strategy",
+    "plan_counts",
+    "print_counts",
+    "register",
+    "rows_to_write",
+    "stem_of",
+]
 
 _EPILOG = """[bold]Examples[/bold]
 
@@ -86,7 +95,8 @@ def augment(
     strategy = None if sampling_strategy is None else parse_strategy(sampling_strategy)
     opened, registry = Run.open(run), Registry.load()
     with status("Reading images"):
-        fields = open_fields(open_, window, allow_burned_in) or opened.config.source_fields
+        given = open_fields(open_, window, allow_burned_in)
+        fields = {**opened.config.source_fields, **given}
         images = open_images(data, registry, fields)
         training = rows_to_write(opened, images, split)
     plan = plan_counts(training, strategy, opened.config.class_names)
@@ -118,12 +128,14 @@ def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> Label
 
     if split is None:
         try:
-            return training_rows(images, recorded_rows(run, images))
+            training = training_rows(images, recorded_rows(run, images))
+            run.check_pixels(training)
         except RunError as error:
             raise RunError(
                 f"{error} To grow another image set, say which of its rows you evaluate on: "
                 "--split FILE."
             ) from error
+        return training
     splits = splits_from_file(images, split)
     training = training_rows(images, splits)
     if not len(training):
@@ -222,7 +234,7 @@ def export_balanced(
         for row, (id_, label, group) in enumerate(
             zip(images.ids, images.labels, groups, strict=True)
         ):
-            name, stem = images.class_names[label], PurePosixPath(id_).stem
+            name, stem = images.class_names[label], stem_of(id_)
             file = folders.write(name, stem, images.pixels[row], images.value_range)
             lines.append((file, name, group, "training", "false", id_))
             count()
@@ -238,6 +250,15 @@ def export_balanced(
             added[name] = number
     write_manifest(folder / "manifest.csv", _COLUMNS, lines)
     return added
+
+
+def stem_of(id_: str) -> str:
+    """Return the name of a file for an image: ``p1.nii.gz#0007`` becomes ``p1-0007``."""
+    file, mark, frame = id_.rpartition("#")
+    if not (mark and frame.isdecimal()):
+        file, frame = id_, ""
+    stem = PurePosixPath(file).stem.removesuffix(".nii")
+    return f"{stem}-{frame}" if frame else stem
 
 
 def print_counts(before: Mapping[str, int], added: Mapping[str, int]) -> None:

@@ -25,6 +25,11 @@ _HIGH_AUC = {
 
 _EXAMPLES = 3
 
+_SPLIT_ANEW = (
+    "Scores on that holdout are too good. Divide the images anew with ganaug data split --anew, "
+    "and fit on that file with --split."
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caution:
@@ -77,7 +82,7 @@ def _groups_across_splits(found: Inspection) -> Caution | None:
         kind="groups_across_splits",
         problem=f"{_count(len(names), 'group')} of {found.groups:,} {_verb(names, 'has', 'have')} "
         f"images in several splits of the source ({_some(names)}).",
-        remedy="Scores on that holdout are too good. Split anew: ganaug data split.",
+        remedy=_SPLIT_ANEW,
     )
 
 
@@ -135,7 +140,7 @@ def _duplicates_across_splits(found: Inspection) -> Caution | None:
         kind="duplicates_across_splits",
         problem=f"{_count(len(clusters), 'cluster')} of duplicates {_verb(clusters, 'lies', 'lie')}"
         f" in several splits of the source ({_some(clusters[0].ids)}).",
-        remedy="Scores on that holdout are too good. Split anew: ganaug data split.",
+        remedy=_SPLIT_ANEW,
     )
 
 

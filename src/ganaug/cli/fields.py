@@ -9,10 +9,10 @@ import re
 import textwrap
 import tokenize
 import types
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-if TYPE_CHECKING:
-    from ganaug.config import Config
+from ganaug.config import Config
 
 __all__ = ["describe_fields"]
 
@@ -23,9 +23,14 @@ def describe_fields(config: type[Config]) -> list[dict[str, str]]:
     """Return name, type, default and description of each field, as text.
 
     A description is the field's own, what the docstring says after ``name:``, or the comment at
-    the end of its line, where ganaug's plugins keep units and papers.
+    the end of its line, where ganaug's plugins keep units and papers. A class that inherits a
+    field inherits its description, unless it gives another.
     """
-    described = {**_comments(config), **_from_docstring(config)}
+    names = tuple(config.model_fields)
+    described: dict[str, str] = {}
+    for base in reversed(config.__mro__):
+        if issubclass(base, Config):
+            described |= {**_comments(base), **_from_docstring(base, names)}
     return [
         {
             "name": name,
@@ -72,12 +77,12 @@ def _value_text(value: Any) -> str:
     return str(value)
 
 
-def _from_docstring(config: type[Config]) -> dict[str, str]:
-    """Return what ``name: text`` and ``name, name: text`` in the docstring say."""
-    names = "|".join(map(re.escape, config.model_fields)) or r"(?!)"
-    start = re.compile(rf"(?:^|(?<=\. ))((?:{names})(?:, (?:{names}))*): ")
+def _from_docstring(config: type[Config], names: Iterable[str]) -> dict[str, str]:
+    """Return what ``name: text`` and ``name, name: text`` in a class's own docstring say."""
+    any_name = "|".join(map(re.escape, names)) or r"(?!)"
+    start = re.compile(rf"(?:^|(?<=\. ))((?:{any_name})(?:, (?:{any_name}))*): ")
     found = {}
-    for paragraph in (inspect.getdoc(config) or "").split("\n\n"):
+    for paragraph in inspect.cleandoc(config.__doc__ or "").split("\n\n"):
         text = " ".join(paragraph.split())
         matches = list(start.finditer(text))
         ends = [match.start() for match in matches[1:]] + [len(text)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ganaug.cli.cautions import Caution
-    from ganaug.inspection import Inspection
+    from ganaug.inspection import DuplicateCluster, Inspection
 
 __all__ = ["register"]
 
@@ -124,7 +125,7 @@ def _print(data: str, found: Inspection, cautions: list[Caution]) -> None:
     _print_cautions(console, cautions)
     console.print(_counts_table(found))
     console.print(facts(_facts(found)))
-    if found.duplicates:
+    if any(not cluster.harmless for cluster in found.duplicates):
         console.print(_duplicates_table(found))
     if found.shortcuts.chance is not None:
         console.print(_shortcuts_table(found))
@@ -219,28 +220,35 @@ def _splits(found: Inspection) -> str:
 def _duplicates(found: Inspection) -> str:
     if not found.duplicates:
         return "none found"
-    images = sum(len(cluster.ids) for cluster in found.duplicates)
-    clusters, exact = len(found.duplicates), len(found.exact_duplicates)
-    text = f"{images:,} images in {clusters:,} cluster{'s' * (clusters > 1)} of the same or "
-    text += f"nearly so; {exact:,} set{'s' * (exact != 1)} of exact copies"
-    reaches = [cluster.reach for cluster in found.duplicates]
+    listed = [cluster for cluster in found.duplicates if not cluster.harmless]
+    exact = sum(not cluster.harmless for cluster in found.exact_duplicates)
+    text = f"{_in_clusters(listed)} of the same or nearly so"
+    text += f"; {exact:,} set{'s' * (exact != 1)} of exact copies"
+    reaches = [cluster.reach for cluster in listed]
     across = [sum(apart) for apart in zip(*reaches, strict=True)]
-    named = zip(("splits", "classes", "groups"), across, strict=True)
+    named = zip(("splits", "classes", "groups"), across, strict=False)  # nothing listed: none
     text += "".join(f"; {n:,} across {name}" for name, n in named if n)
-    within = sum(cluster.within_group for cluster in found.duplicates)
-    return text + (f"; {within:,} within a group" if within else "")
+    within = [cluster for cluster in found.duplicates if cluster.harmless]
+    apart = f"within groups, which is no harm: {_in_clusters(within)}"
+    return "; ".join([text] * bool(listed) + [apart] * bool(within))
+
+
+def _in_clusters(clusters: Sequence[DuplicateCluster]) -> str:
+    images = sum(len(cluster.ids) for cluster in clusters)
+    return f"{images:,} images in {len(clusters):,} cluster{'s' * (len(clusters) != 1)}"
 
 
 def _duplicates_table(found: Inspection) -> Table:
-    """Return a few clusters, those across splits and classes first."""
+    """Return a few clusters, those across splits and classes first; none that does no harm."""
+    listed = [cluster for cluster in found.duplicates if not cluster.harmless]
     table = make_table("duplicates", "classes", "images")
     table.columns[2].overflow = "fold"
-    for cluster in found.duplicates[:_CLUSTERS_SHOWN]:
+    for cluster in listed[:_CLUSTERS_SHOWN]:
         kind = "exact" if cluster.exact else "near"
         more = f" and {len(cluster.ids) - 3:,} more" if len(cluster.ids) > 3 else ""
         table.add_row(kind, ", ".join(cluster.classes), ", ".join(cluster.ids[:3]) + more)
-    if len(found.duplicates) > _CLUSTERS_SHOWN:
-        table.add_row("", "", f"and {len(found.duplicates) - _CLUSTERS_SHOWN:,} more: --json")
+    if len(listed) > _CLUSTERS_SHOWN:
+        table.add_row("", "", f"and {len(listed) - _CLUSTERS_SHOWN:,} more: --json")
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +30,8 @@ def cut_rows(
 ) -> tuple[str, ...]:
     """Return the split of each row: from a file, from the source itself, or cut anew.
 
-    hashes: of the images; near duplicates stay together, as groups do.
+    hashes: of the images; near duplicates stay together, as groups do. Warns when a file or the
+    source takes them apart.
 
     Raises ConfigError when both a file and a fraction are given, DataError when the file does not
     belong to the images or nothing can be held out.
@@ -40,20 +42,46 @@ def cut_rows(
     if split is not None:
         if holdout is not None:
             raise ConfigError("Give --split or --holdout, not both.")
-        return splits_from_file(images, split)
+        splits = splits_from_file(images, split)
+        near = find_duplicates(images, hashes).near
+        _warn_if_torn(images, splits, near, str(split), "ganaug data split")
+        return splits
     if holdout is not None and images.splits is not None:
         raise ConfigError(
             "This source says itself which images are held out, so --holdout cannot be applied. "
             "Leave it out, or give the split of each image with --split."
         )
     fraction = DEFAULT_HOLDOUT if holdout is None else holdout
-    is_cut = images.splits is None and fraction > 0
-    return split_rows(
-        images,
-        holdout=fraction,
-        validation=0.0,
-        random_state=random_state,
-        clusters=find_duplicates(images, hashes).near if is_cut else (),
+    near = find_duplicates(images, hashes).near if images.splits or fraction > 0 else ()
+    splits = split_rows(
+        images, holdout=fraction, validation=0.0, random_state=random_state, clusters=near
+    )
+    if images.splits is not None:
+        _warn_if_torn(images, splits, near, "the source's own split", "ganaug data split --anew")
+    return splits
+
+
+def _warn_if_torn(
+    images: LabelledImages,
+    splits: Sequence[str],
+    clusters: Sequence[Sequence[int]],
+    name: str,
+    remedy: str,
+) -> None:
+    """Warn of groups and clusters of near duplicates that a given split does not keep whole."""
+    from ganaug.splits import torn_apart
+
+    groups, look_alikes = torn_apart(images, splits, clusters)
+    found = [f"{groups:,} group{'s' * (groups > 1)}"] if groups else []
+    if look_alikes:
+        found.append(f"{look_alikes:,} cluster{'s' * (look_alikes > 1)} of near duplicates")
+    if not found:
+        return
+    verb = "lies" if groups + look_alikes == 1 else "lie"
+    warnings.warn(
+        f"{' and '.join(found)} {verb} on both sides of {name}: scores on rows that it holds out "
+        f"will flatter. Make a split that keeps them whole with: {remedy}",
+        stacklevel=2,
     )
 
 

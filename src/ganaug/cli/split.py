@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,6 +56,10 @@ def split(
     seed: Annotated[
         int, typer.Option(metavar="S", min=0, help="The same seed gives the same split.")
     ] = 0,
+    anew: Annotated[
+        bool,
+        typer.Option("--anew", help="Divide images that the source divides itself all the same."),
+    ] = False,
     near_duplicates: Annotated[
         bool,
         typer.Option(
@@ -81,6 +86,8 @@ def split(
     opening = open_fields(fields, window, allow_burned_in)
     with status("Reading images"):
         images = open_images(data, Registry.load(), opening)
+        if anew:
+            images = replace(images, splits=None)
         held, validating = _fractions(images, holdout, validation)
         clusters = _near_duplicates(images) if near_duplicates else ()
     splits = split_rows(
@@ -133,7 +140,7 @@ def _fractions(
 def _decided(name: str, option: str) -> ConfigError:
     return ConfigError(
         f"This source says itself which images are {name} rows, so {option} cannot be applied. "
-        "Leave it out."
+        "Leave it out, or divide all images anew with --anew."
     )
 
 

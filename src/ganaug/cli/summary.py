@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ganaug.cli.console import command, facts, make_table, output
@@ -47,7 +48,8 @@ def print_result(session: Session) -> None:
     classes = f"{len(names)} classes" if len(names) > 1 else f"class {names[0]}"
     sample = command("ganaug", "sample", path, "--out", f"{path}-samples", "-n", 64)
     augment = command(
-        *("ganaug", "augment", config.source, "--run", path, "--out", f"{path}-balanced")
+        *("ganaug", "augment", config.source, "--run", path, "--out", f"{path}-balanced"),
+        *_strategy_words(config.counts),
     )
     output().print(
         f"\nDone: {path} draws {classes} after {duration(seconds)} of training "
@@ -55,6 +57,15 @@ def print_result(session: Session) -> None:
         f"  {sample}\n  {augment}",
         soft_wrap=True,
     )
+
+
+def _strategy_words(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the option with which a class that is alone can be grown: to twice its images."""
+    present = {name: count for name, count in counts.items() if count}
+    if len(present) > 1:
+        return ()
+    twice = {name: 2 * count for name, count in present.items()}
+    return "--sampling-strategy", json.dumps(twice, ensure_ascii=False)
 
 
 def _generator_text(session: Session) -> str:

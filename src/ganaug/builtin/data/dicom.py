@@ -7,35 +7,28 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganaug.builtin.data.dicom_names import SUFFIXES, Names
 from ganaug.builtin.data.options import DicomConfig, StackConfig
-from ganaug.errors import ConfigError, DataError, nearest
+from ganaug.errors import DataError
 from ganaug.spec import LabelledImages
 
 if TYPE_CHECKING:
     from ganaug.builtin.data.dicom_header import Header
-    from ganaug.builtin.data.dicom_stack import DicomStack, Frame
+    from ganaug.builtin.data.dicom_stack import DicomStack
 
 __all__ = ["claims_dicom", "is_dicom", "open_dicom", "open_stacks"]
-
-#: What a DICOM file's name may end with; many have no extension, or one of digits.
-SUFFIXES = frozenset({".dcm", ".dic", ".dicom", ".ima"})
 
 #: What may lie beside DICOM files without being one of them.
 _PAPERS = frozenset({".csv", ".html", ".json", ".md", ".pdf", ".txt", ".xml"})
 
 #: Files and folders that a claim looks at.
 _GLANCE_FILES, _GLANCE_FOLDERS = 8, 200
-
-#: Tags that name a patient or a visit though they are not in the patient's own group of tags.
-_IDENTIFYING = frozenset(
-    {"AccessionNumber", "FillerOrderNumberImagingServiceRequest", "RequestedProcedureID", "StudyID"}
-)
 
 
 def is_dicom(path: Path) -> bool:
@@ -72,7 +65,8 @@ def open_dicom(config: DicomConfig, location: Path) -> LabelledImages:
     """Open a DICOM file, the tree below a folder, or the images that a DICOMDIR names.
 
     A series is a volume, and its slices are images, in order of position; ids are
-    ``folder#0007``. Groups are as `config` says, `group_pattern` before `group_from`: series and
+    ``folder#0007``, where folders and files that name a patient, a visit or a UID become hashes,
+    as patients do. Groups are as `config` says, `group_pattern` before `group_from`: series and
     studies by a hash of their UID, patients by a keyed hash. Without labels there is one class,
     ``image``.
     Raises DataError, which names the first file and how many, for files that cannot be used:
@@ -95,25 +89,31 @@ def open_stacks(location: Path, config: StackConfig) -> list[DicomStack]:
     Fields that only `DicomConfig` has are at their defaults for another config. Raises and warns
     as `open_dicom` does.
     """
+    from ganaug.builtin.data.dicom_groups import read_key
+    from ganaug.builtin.data.dicom_labels import labels_of
     from ganaug.builtin.data.dicom_series import volumes_of
     from ganaug.builtin.data.dicom_stack import DicomStack
 
     own = config if isinstance(config, DicomConfig) else DicomConfig()
     paths = _paths(location)
     root = location if location.is_dir() else location.parent
-    headers = _headers(location, paths, own)
+    key = cache(lambda: read_key(own.group_key))
+    headers = _headers(location, paths, own, key)
     _check_annotation(location, headers, config)
-    labelled = _labelled(location, root, headers, own)
+    names = Names(root, headers, key)
+    labelled = labels_of(location, root, headers, own, names)
     parts = [
         (volume, [frame for frame in volume if labelled[frame.header.path] == label], label)
         for volume in volumes_of(headers)
         for label in sorted({labelled[frame.header.path] for frame in volume})
     ]
-    names = _names(root, [part for _, part, _ in parts])
-    groups = _groups(location, root, [part[0].header for _, part, _ in parts], config)
+    firsts = [part[0].header for _, part, _ in parts]
+    alone = [part[-1].header.path == part[0].header.path for _, part, _ in parts]
+    ids = names.of_parts([header.path for header in firsts], alone)
+    groups = _groups(location, root, firsts, config, names)
     return [
         DicomStack(name, volume, part, config, label=label, group=group)
-        for (volume, part, label), name, group in zip(parts, names, groups, strict=True)
+        for (volume, part, label), name, group in zip(parts, ids, groups, strict=True)
     ]
 
 
@@ -178,49 +178,45 @@ def _parts(file_id: str | Sequence[str]) -> list[str]:
     return [file_id] if isinstance(file_id, str) else [str(part) for part in file_id]
 
 
-def _headers(location: Path, paths: Sequence[Path], config: DicomConfig) -> list[Header]:
-    """Read all headers; refuse them together, with the first reason, when some cannot be used."""
-    from ganaug.builtin.data.dicom_groups import read_key
-    from ganaug.builtin.data.dicom_header import read_header
+def _headers(
+    location: Path, paths: Sequence[Path], config: DicomConfig, key: Callable[[], bytes]
+) -> list[Header]:
+    """Read all headers; refuse them together, with the first reason, when some cannot be used.
 
-    _check_label_tag(config.label_tag)
-    key = read_key(config.group_key) if config.group_from == "patient" else b""
-    headers, errors = [], []
+    Sound objects of kinds without pixels, which exports hold beside images, are left out.
+    """
+    from ganaug.builtin.data.dicom_checks import NoImageError
+    from ganaug.builtin.data.dicom_header import read_header
+    from ganaug.builtin.data.dicom_labels import check_label_tag
+
+    check_label_tag(config.label_tag)
+    headers: list[Header] = []
+    errors: list[DataError] = []
+    others: list[NoImageError] = []
     for path in paths:
         try:
             headers.append(
                 read_header(path, group_from=config.group_from, key=key, label_tag=config.label_tag)
             )
+        except NoImageError as error:
+            others.append(error)
         except DataError as error:
             errors.append(error)
-    if errors and len(paths) == 1:
-        raise errors[0]
-    if errors:
+    unusable = errors or ([] if headers else others)
+    if unusable and len(paths) == 1:
+        raise unusable[0]
+    if unusable:
         raise DataError(
-            f"{location}: {len(errors)} of {len(paths)} DICOM files cannot be used. The first: "
-            f"{errors[0]}"
+            f"{location}: {len(unusable)} of {len(paths)} DICOM files cannot be used. The first: "
+            f"{unusable[0]}"
+        )
+    if others:
+        warnings.warn(
+            f"DICOM: {len(others)} of {len(paths)} files are left out, because they are reports or "
+            f"other objects without pixels (first: {others[0]}).",
+            stacklevel=2,
         )
     return headers
-
-
-def _check_label_tag(keyword: str) -> None:
-    from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
-
-    if not keyword:
-        return
-    tag = tag_for_keyword(keyword)
-    if tag is None:
-        raise ConfigError(
-            f"label_tag must be a DICOM keyword, such as BodyPartExamined; got {keyword!r}."
-            f"{nearest(keyword, keyword_dict)}"
-        )
-    kind = dictionary_VR(tag)
-    is_patient = tag >> 16 == 0x0010 and keyword != "PatientSex"
-    if is_patient or keyword in _IDENTIFYING or kind in {"PN", "UI", "DA", "DT", "TM", "SQ"}:
-        raise ConfigError(
-            f"label_tag {keyword} names a patient, a person or a visit, or is no text; labels "
-            "are written to runs. Name another tag, or give a labels.csv."
-        )
 
 
 def _check_annotation(location: Path, headers: Sequence[Header], config: StackConfig) -> None:
@@ -242,55 +238,19 @@ def _check_annotation(location: Path, headers: Sequence[Header], config: StackCo
         )
 
 
-def _labelled(
-    location: Path, root: Path, headers: Sequence[Header], config: DicomConfig
-) -> dict[Path, str]:
-    """Return the label of each file."""
-    paths = [header.path for header in headers]
-    if config.labels == "folder":
-        from ganaug.builtin.data.stacks import classes_by_folder
-
-        labels, names = classes_by_folder([path.relative_to(root).as_posix() for path in paths])
-        return {path: names[label] for path, label in zip(paths, labels, strict=True)}
-    if not config.label_tag:
-        return dict.fromkeys(paths, "image")
-    blank = [header.path for header in headers if not header.label]
-    if blank:
-        raise DataError(
-            f"{location}: {len(blank)} of {len(headers)} files have no {config.label_tag} to be "
-            f"their label; the first is {blank[0]}."
-        )
-    return {header.path: header.label for header in headers}
-
-
 def _groups(
-    location: Path, root: Path, firsts: Sequence[Header], config: StackConfig
+    location: Path, root: Path, firsts: Sequence[Header], config: StackConfig, names: Names
 ) -> Sequence[str]:
     """Return the group of each volume or image, from its first file."""
     if not isinstance(config, DicomConfig):
         return [header.group for header in firsts]
+    paths = [header.path for header in firsts]
     if config.group_pattern:
         from ganaug.builtin.data.groups import groups_from_names
 
-        names = [header.path.relative_to(root).as_posix() for header in firsts]
-        return groups_from_names(location, names, config.group_pattern)
+        below = [path.relative_to(root).as_posix() for path in paths]
+        found = groups_from_names(location, below, config.group_pattern)
+        return [names.group(path, group) for path, group in zip(paths, found, strict=True)]
     if config.group_from == "folder":
-        return [_folder(root, header.path) for header in firsts]
+        return [names.folder(path) for path in paths]
     return [header.group for header in firsts]
-
-
-def _names(root: Path, parts: Sequence[Sequence[Frame]]) -> list[str]:
-    """Return a name for each part: the folder that a series has to itself, or its first file."""
-    paths = [part[0].header.path for part in parts]
-    folders = Counter(path.parent for path in paths)
-    return [
-        _folder(root, path)
-        if part[-1].header.path != path and folders[path.parent] == 1
-        else path.relative_to(root).as_posix()
-        for path, part in zip(paths, parts, strict=True)
-    ]
-
-
-def _folder(root: Path, path: Path) -> str:
-    folder = path.parent.relative_to(root).as_posix()
-    return root.resolve().name if folder == "." else folder

@@ -5,13 +5,21 @@ Nothing that names a patient leaves this module: the patient's id becomes a keye
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
-from importlib.util import find_spec
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ganaug.builtin.data.dicom_checks import (
+    DEFLATED,
+    PIXELS,
+    check_counts,
+    check_inflated,
+    check_pixels,
+    is_cut_off,
+)
 from ganaug.builtin.data.dicom_groups import hash_patient, hash_uid
+from ganaug.builtin.data.dicom_names import hidden_parts
 from ganaug.builtin.data.dicom_tags import (
     first_window,
     frame_part,
@@ -23,31 +31,15 @@ from ganaug.builtin.data.dicom_tags import (
     text,
     vector,
 )
-from ganaug.errors import DataError
+from ganaug.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-__all__ = ["MAX_BYTES", "Header", "codec_advice", "read_dataset", "read_header"]
+__all__ = ["Header", "read_dataset", "read_header"]
 
-#: Most bytes of all decoded frames of a file: rows x columns x frames x samples x bytes.
-MAX_BYTES = 2 * 2**30
-
-#: How pixels may be meant; YBR is decoded to RGB.
-PHOTOMETRIC = frozenset(
-    {
-        *("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR", "RGB"),
-        *("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"),
-    }
-)
-
-_PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _DEFERRED = 64 * 1024  # bytes from which a value is left in the file until it is asked for
 _TRANSFORMATIONS = "PixelValueTransformationSequence"
-_DEFLATED = "1.2.840.10008.1.2.1.99"
-_JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-_EIGHT_BIT = frozenset({"gdcm", "pillow"})  # what decodes JPEG Extended of 8 bits alone
-_CODECS = ("gdcm", "jpeg_ls", "openjpeg", "pylibjpeg")  # the modules of ganaug[dicom]
 
 #: SOP classes of ultrasound and of secondary captures, whose pixels often show names.
 _OFTEN_BURNED_IN = frozenset(
@@ -61,7 +53,9 @@ class Header:
     """The facts about one file. Positions are in mm, in the patient's coordinates.
 
     scales: slope and intercept of the file, or of each frame. windows: lowest and highest value
-    of the file's own VOI window, or of each frame's; None where there is none.
+    of the file's own VOI window, or of each frame's; None where there is none. pixels_at: byte at
+    which compressed frames begin; None for others. hidden: parts of the path that name a patient
+    or a UID, with what to write instead.
     """
 
     path: Path
@@ -90,6 +84,8 @@ class Header:
     burned_in: bool
     maybe_burned_in: bool
     is_streamed: bool
+    pixels_at: int | None
+    hidden: dict[str, str] = field(hash=False)
 
     @property
     def is_colour(self) -> bool:
@@ -98,22 +94,27 @@ class Header:
 
 
 def read_header(
-    path: Path, *, group_from: str = "series", key: bytes = b"", label_tag: str = ""
+    path: Path, *, group_from: str = "series", key: Callable[[], bytes] = bytes, label_tag: str = ""
 ) -> Header:
     """Read and check a file's header; pixels are not decoded.
 
-    group_from: "series", "study", "patient" (hashed with `key`) or "" for no group.
+    group_from: "series", "study", "patient" (hashed with `key`) or "" for no group. key: called
+    when something is to be hashed.
     Raises DataError, which names the file, when it is no DICOM file, holds no pixels, more than
-    2 GiB of them or fewer than its header promises, or needs a codec that is not installed.
+    2 GiB of them or fewer than its header promises, or needs a codec that is not installed;
+    NoImageError, which is one, for a report or another kind of object without pixels.
     """
     try:
         dataset = read_dataset(path)
         with quietly():
-            header = _header(path, dataset, label_tag, _group(dataset, group_from, key))
-            _check_pixels(header, dataset)
+            check_counts(dataset)
+            header = _header(path, dataset, label_tag, _group(dataset, group_from, key), key)
+            check_pixels(header, dataset)
         return header
+    except ConfigError:  # of the key
+        raise
     except DataError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise type(error)(f"{path}: {error}") from None
     except FileNotFoundError:
         raise DataError(f"{path} does not exist; expected a DICOM file.") from None
     except Exception as error:  # from None: pydicom's messages quote the values of tags
@@ -127,7 +128,8 @@ def read_dataset(path: Path) -> Dataset:
     """Read the elements of a file; large values, the pixels among them, stay in the file.
 
     A file without meta information is taken for what its first bytes look like. Raises DataError
-    when it is no DICOM file, or a deflated one that unpacks to more than 2 GiB.
+    when it is no DICOM file, is cut off in its compressed pixels, or is a deflated one that is cut
+    off or unpacks to more than 2 GiB.
     """
     from pydicom import dcmread
     from pydicom.filereader import read_file_meta_info
@@ -139,10 +141,14 @@ def read_dataset(path: Path) -> Dataset:
         deflated = False
         if preamble[128:] == b"DICM":
             syntax = read_file_meta_info(path).get("TransferSyntaxUID", "")
-            deflated = syntax == _DEFLATED
+            deflated = syntax == DEFLATED
         if deflated:
-            _check_inflated(path)
+            check_inflated(path)
         dataset = dcmread(path, force=True, defer_size=None if deflated else _DEFERRED)
+    if not any(keyword in dataset for keyword in PIXELS) and is_cut_off(path):
+        raise DataError("the pixels are truncated. Copy the file again, or leave it out.")
+    if not len(dataset) and preamble[128:] == b"DICM":
+        raise DataError("the file is truncated in its header. Copy it again, or leave it out.")
     if not len(dataset):
         raise DataError("the file is empty or no DICOM file. Leave it out.")
     if not dataset.file_meta.get("TransferSyntaxUID"):
@@ -152,23 +158,10 @@ def read_dataset(path: Path) -> Dataset:
     return dataset
 
 
-def codec_advice(syntax: str) -> str:
-    """Return what to install for a compressed transfer syntax; empty when all of it is there."""
-    from pydicom.uid import UID
-
-    missing = [name for name in _CODECS if find_spec(name) is None]
-    if not missing or not UID(syntax).is_compressed or syntax == _DEFLATED:
-        return ""
-    return "Codecs come with: pip install 'ganaug[dicom]'."
-
-
-def _header(path: Path, dataset: Dataset, label_tag: str, group: str) -> Header:
-    if not any(keyword in dataset for keyword in _PIXELS):
-        raise DataError("the file holds no pixels. Leave it out.")
-    missing = [name for name in ("Rows", "Columns", "BitsAllocated") if not dataset.get(name)]
-    if missing:
-        raise DataError(f"the header has no {missing[0]}, so the pixels cannot be read.")
-    frames = max(1, int(dataset.get("NumberOfFrames") or 1))
+def _header(
+    path: Path, dataset: Dataset, label_tag: str, group: str, key: Callable[[], bytes]
+) -> Header:
+    frames = int(dataset.get("NumberOfFrames") or 1)
     parts = range(frames) if is_enhanced(dataset) else range(1)
     bits = int(dataset.BitsAllocated)
     sop_class = str(dataset.get("SOPClassUID") or "")
@@ -186,9 +179,7 @@ def _header(path: Path, dataset: Dataset, label_tag: str, group: str) -> Header:
         bits_allocated=bits,
         bits_stored=int(dataset.get("BitsStored") or bits),
         signed=bool(dataset.get("PixelRepresentation")),
-        scales=tuple(
-            scale(frame_part(dataset, k, "PixelValueTransformationSequence")) for k in parts
-        ),
+        scales=tuple(scale(frame_part(dataset, k, _TRANSFORMATIONS)) for k in parts),
         windows=tuple(first_window(frame_part(dataset, k, "FrameVOILUTSequence")) for k in parts),
         padding=padding(dataset),
         has_modality_lut=bool(dataset.get("ModalityLUTSequence")),
@@ -202,86 +193,27 @@ def _header(path: Path, dataset: Dataset, label_tag: str, group: str) -> Header:
         instance=int(dataset.get("InstanceNumber") or 0),
         burned_in=declared == "YES",
         maybe_burned_in=declared != "NO" and (modality == "US" or sop_class in _OFTEN_BURNED_IN),
-        is_streamed=len(dataset.file_meta) > 1 and dataset.file_meta.TransferSyntaxUID != _DEFLATED,
+        is_streamed=len(dataset.file_meta) > 1 and dataset.file_meta.TransferSyntaxUID != DEFLATED,
+        pixels_at=_start_of_frames(dataset),
+        hidden=hidden_parts(path, dataset, key),
     )
 
 
-def _group(dataset: Dataset, group_from: str, key: bytes) -> str:
+def _group(dataset: Dataset, group_from: str, key: Callable[[], bytes]) -> str:
     if group_from == "patient":
         patient = text(dataset, "PatientID")
         if not patient:
             raise DataError("there is no PatientID to group by. Use group_from=series or study.")
-        return hash_patient(patient, key)
+        return hash_patient(patient, key())
     if group_from in {"series", "study"}:
         uid = text(dataset, f"{group_from.capitalize()}InstanceUID")
         return hash_uid(group_from, uid) if uid else ""
     return ""
 
 
-def _check_pixels(header: Header, dataset: Dataset) -> None:
-    """Refuse what cannot be decoded, before anything is."""
-    pixels = header.rows * header.columns * header.frames * header.samples
-    size = -(-pixels * header.bits_allocated // 8)
-    if max(size, pixels) > MAX_BYTES:
-        raise DataError(
-            f"{header.rows} rows x {header.columns} columns x {header.frames} frames x "
-            f"{header.samples} samples would take {max(size, pixels) / 2**30:,.1f} GiB; expected "
-            f"at most {MAX_BYTES // 2**30}. Split the file."
-        )
-    if header.photometric not in PHOTOMETRIC:
-        raise DataError(
-            f"the photometric interpretation is {header.photometric or 'missing'}; expected one "
-            f"of {', '.join(sorted(PHOTOMETRIC))}."
-        )
-    _check_codec(header)
-    element = next(
-        dataset.get_item(name, keep_deferred=True) for name in _PIXELS if name in dataset
-    )
-    start, length = getattr(element, "value_tell", None), getattr(element, "length", None)
-    if start is None or length is None or length == 0xFFFFFFFF:
-        return  # deflated, or compressed frames, whose sizes only the codec knows
-    found = min(length, header.path.stat().st_size - start)
-    expected = size * 2 // 3 if header.photometric == "YBR_FULL_422" else size
-    if header.is_streamed and found < expected:
-        raise DataError(
-            f"the pixels are truncated: expected {expected:,} bytes, found {found:,}. Copy the "
-            "file again, or leave it out."
-        )
-
-
-def _check_codec(header: Header) -> None:
-    from pydicom.pixels.decoders.base import get_decoder
-    from pydicom.uid import UID
-
-    name = UID(header.syntax).name
-    try:
-        decoder = get_decoder(header.syntax)
-    except NotImplementedError:
-        raise DataError(f"its transfer syntax, {name}, is not supported for images.") from None
-    if not UID(header.syntax).is_encapsulated:
-        return
-    plugins = set(decoder.available_plugins)
-    if header.syntax == _JPEG_EXTENDED and header.bits_stored > 8 and plugins <= _EIGHT_BIT:
-        raise DataError(
-            f"its transfer syntax, {name}, with {header.bits_stored} bits has no codec in "
-            "ganaug[dicom]. Decompress it first, for instance with dcmdjpeg of DCMTK."
-        )
-    if not plugins:
-        raise DataError(
-            f"no codec is installed for its transfer syntax, {name}. {codec_advice(header.syntax)}"
-        )
-
-
-def _check_inflated(path: Path) -> None:
-    from pydicom.filereader import read_file_meta_info
-
-    meta = read_file_meta_info(path)
-    inflater, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    with path.open("rb") as file:
-        file.seek(132 + 12 + int(meta.FileMetaInformationGroupLength))
-        rest = file.read(2**20)
-        while rest and total <= MAX_BYTES:
-            total += len(inflater.decompress(rest, 2**24))
-            rest = inflater.unconsumed_tail or file.read(2**20)
-    if total > MAX_BYTES:
-        raise DataError(f"it unpacks to more than {MAX_BYTES // 2**30} GiB. Split the file.")
+def _start_of_frames(dataset: Dataset) -> int | None:
+    """Return where in the file compressed frames begin; None when frames are not compressed."""
+    if not dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return None
+    start = getattr(dataset.get_item("PixelData", keep_deferred=True), "value_tell", None)
+    return None if start is None else int(start)

@@ -14,7 +14,9 @@ from monai.data.image_reader import ImageReader
 from numpy.typing import NDArray
 
 from ganaug.builtin.data import windows
-from ganaug.builtin.data.dicom_header import Header, codec_advice, read_dataset, read_header
+from ganaug.builtin.data.dicom_checks import codec_advice
+from ganaug.builtin.data.dicom_codestream import check_codestream
+from ganaug.builtin.data.dicom_header import Header, read_dataset, read_header
 from ganaug.builtin.data.dicom_tags import quietly
 from ganaug.builtin.data.loading import image_loader
 from ganaug.errors import DataError
@@ -90,21 +92,26 @@ def read_frame(header: Header, frame: int = 0) -> tuple[NDArray[Any], NDArray[np
 def read_stored(header: Header, frame: int = 0) -> NDArray[Any]:
     """Decode one frame: (H, W) or RGB (H, W, 3), in its own dtype and this machine's byte order.
 
-    Raises DataError, which names the file, when that fails.
+    Raises DataError, which names the file, when that fails, and before decoding when a compressed
+    frame declares another size than the header.
     """
     from pydicom.pixels.utils import pixel_array
+    from pydicom.uid import UID
 
     try:
+        check_codestream(header, frame)
         with quietly():
             source = header.path if header.is_streamed else read_dataset(header.path)
             stored = pixel_array(source, index=frame)
     except DataError as error:
         raise DataError(f"{header.path}: {error}") from None
-    except Exception as error:  # codecs raise whatever they like
-        reason = " ".join(str(error).split())
+    except Exception:  # codecs raise whatever they like, in words that help nobody
+        advice = (
+            codec_advice(header.syntax) or "Copy the file again, decompress it, or leave it out."
+        )
         raise DataError(
-            f"{header.path}: frame {frame} cannot be decoded; it is damaged or needs another codec "
-            f"({reason[:160].rstrip('.')}). {codec_advice(header.syntax)}".rstrip()
+            f"{header.path}: frame {frame} cannot be decoded: it is damaged, or of a kind that no "
+            f"installed codec reads (transfer syntax {UID(header.syntax).name}). {advice}"
         ) from None
     return np.ascontiguousarray(stored.astype(stored.dtype.newbyteorder("="), copy=False))
 
@@ -138,7 +145,8 @@ def _rescale(header: Header, stored: NDArray[Any], frame: int) -> NDArray[np.flo
 
         return np.asarray(apply_modality_lut(stored, read_dataset(header.path)), np.float32)
     slope, intercept = header.scales[min(frame, len(header.scales) - 1)]
-    return (stored * slope + intercept).astype(np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):  # `read_frame` refuses what is not finite
+        return (stored * slope + intercept).astype(np.float32)
 
 
 def _colours(header: Header, stored: NDArray[Any]) -> NDArray[Any]:

@@ -26,10 +26,14 @@ GAP = 1.5
 #: Degrees between the normal and the line through the slices from which a volume is sheared.
 SHEARED_DEGREES = 0.5
 
+#: Modalities whose series are slices of a volume, so that positions are to be expected.
+_SLICED = frozenset({"", "CT", "MR", "NM", "PT"})
+
 #: Millimetres below which two slices are at one position.
 SAME_POSITION = 1e-3
 
 _UNPLACED = "slices without a position, each an image by itself; the first"
+_NO_ORDER = "no positions, so order and gaps are not checked and each slice is an image; the first"
 _PLANES = "several planes or sizes, each a volume of its own; the first"
 _SAME_PLACE = "several slices at one position (echoes, phases or copies), all kept; the first"
 _MISSING = f"missing slices (a gap is over {GAP} times the usual), used without them; the first"
@@ -44,7 +48,8 @@ def volumes_of(headers: Sequence[Header]) -> list[list[Frame]]:
     one in the order of its frames. A file without a position stands for itself.
 
     Warns, once for all series and naming the first, of missing slices, of several planes, of a
-    gantry tilt and of slices without a position: the images stay as they were acquired.
+    gantry tilt, of slices without a position, and of series of several slices (of CT, MR, NM or
+    PT) without any: the images stay as they were acquired.
     """
     by_series: dict[str, list[Header]] = defaultdict(list)
     for header in headers:
@@ -66,8 +71,11 @@ def _volumes_of_series(
             yield [Frame(header, k, k) for k in range(header.frames)]
     placed = [h for h in series if h.frames == 1 and h.position and h.orientation]
     planes = _planes(placed)
-    if placed and len(placed) < sum(h.frames == 1 for h in series):
+    singles = sum(header.frames == 1 for header in series)
+    if placed and len(placed) < singles:
         told[_UNPLACED].append(series[0])
+    elif not placed and singles > 1 and series[0].modality in _SLICED:
+        told[_NO_ORDER].append(series[0])
     if len(planes) > 1:
         told[_PLANES].append(series[0])
     for plane in planes:

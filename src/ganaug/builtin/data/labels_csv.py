@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import re
+import warnings
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ganaug.builtin.data.files import SUFFIXES, FilePixels, image_dtype, read_image
+from ganaug.builtin.data.options import CsvConfig, DicomConfig, GroupConfig, VolumeConfig
+from ganaug.builtin.data.stacks import Stack, images_of_stacks
 from ganaug.builtin.data.table import Row, read_rows
+from ganaug.errors import ConfigError
 from ganaug.spec import LabelledImages
 
-if TYPE_CHECKING:
-    from ganaug.builtin.data.options import CsvConfig
-    from ganaug.builtin.data.stacks import Stack
-
 __all__ = ["open_csv"]
+
+_Kind = Literal["image", "dicom", "nifti", "unknown"]
+
+#: Fields that only DICOM files have a use for, and those that images have none for.
+_OF_DICOM = ("group_from", "group_key")
+_OF_VOLUMES = tuple(
+    name for name in VolumeConfig.model_fields if name not in GroupConfig.model_fields
+)
 
 
 def open_csv(table: Path, config: CsvConfig) -> LabelledImages:
@@ -25,18 +35,22 @@ def open_csv(table: Path, config: CsvConfig) -> LabelledImages:
 
     A file is an image, a DICOM file, the folder of a DICOM series, or a NIfTI volume. A row of
     several slices becomes an image a slice, with the row's label; their group is the row's, else
-    the volume. Classes are the labels found, in alphabetical order. Ids are the files as the
-    table has them, with ``#0007`` for slice 7 of a volume. Nothing is decoded yet but the first
-    image. Raises DataError for a table that `read_rows` refuses, and files that cannot be used.
+    the volume, or what `config.group_from` says of a DICOM file. Classes are the labels found, in
+    alphabetical order. Ids are the files as the table has them, with ``#0007`` for slice 7 of a
+    volume. Nothing is decoded yet but the first image.
+
+    Warns of what is found in files once, naming the first, whatever the number of rows. Raises
+    DataError for a table that `read_rows` refuses, and files that cannot be used; ConfigError for
+    fields that none of the files has a use for.
     """
     rows = read_rows(table, config)
+    kinds = [_kind(row) for row in rows]
+    _check_used(table, config, kinds)
     class_names, labels = np.unique([row.label for row in rows], return_inverse=True)
     names = tuple(class_names.tolist())
-    if all(_is_image(row) for row in rows):
+    if set(kinds) == {"image"}:
         return _images(rows, labels, names)
-    from ganaug.builtin.data.stacks import images_of_stacks
-
-    stacks = [_stacks(row, config) for row in rows]
+    stacks = _stacks_of_rows(table, rows, kinds, config)
     return images_of_stacks(
         [stack for of_row in stacks for stack in of_row],
         np.repeat(labels, [len(of_row) for of_row in stacks]).tolist(),
@@ -44,8 +58,29 @@ def open_csv(table: Path, config: CsvConfig) -> LabelledImages:
     )
 
 
-def _is_image(row: Row) -> bool:
-    return row.path.suffix.lower() in SUFFIXES
+def _kind(row: Row) -> _Kind:
+    """Return what a row names, by the name first, as there are many."""
+    from ganaug.builtin.data import dicom, nifti
+
+    if row.path.suffix.lower() in SUFFIXES:
+        return "image"
+    if row.path.is_dir():
+        return "dicom"
+    if nifti.is_nifti(row.path):
+        return "nifti"
+    return "dicom" if dicom.is_dicom(row.path) else "unknown"
+
+
+def _check_used(table: Path, config: CsvConfig, kinds: Sequence[_Kind]) -> None:
+    """Refuse fields that are set though no file has a use for them."""
+    for names, needed in ((_OF_DICOM, {"dicom"}), (_OF_VOLUMES, {"dicom", "nifti"})):
+        default = CsvConfig()
+        given = [name for name in names if getattr(config, name) != getattr(default, name)]
+        if given and not needed & set(kinds):
+            files = "DICOM" if len(needed) == 1 else "DICOM or NIfTI"
+            raise ConfigError(
+                f"{table} names no {files} files, and {given[0]} is for those alone. Leave it out."
+            )
 
 
 def _images(
@@ -63,20 +98,44 @@ def _images(
     )
 
 
-def _stacks(row: Row, config: CsvConfig) -> list[Stack]:
+def _stacks_of_rows(
+    table: Path, rows: Sequence[Row], kinds: Sequence[_Kind], config: CsvConfig
+) -> list[list[Stack]]:
+    """Return the stacks of each row; warnings of one kind become one."""
+    stacks: list[list[Stack]] = []
+    told: dict[str, list[warnings.WarningMessage]] = defaultdict(list)
+    for row, kind in zip(rows, kinds, strict=True):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            stacks.append(_stacks(row, kind, config))
+        for warning in caught:
+            # What it says before it names a file, whatever the counts.
+            what, _, _ = str(warning.message).partition(str(row.path))
+            told[re.sub(r"\d+", "", what)].append(warning)
+    for first, *others in told.values():
+        more = f" The same goes for {len(others)} more rows of {table}." if others else ""
+        warnings.warn(f"{first.message}{more}", first.category, stacklevel=3)
+    return stacks
+
+
+def _stacks(row: Row, kind: _Kind, config: CsvConfig) -> list[Stack]:
     """Return what a row stands for: an image, or the stacks of a medical file or folder."""
     from ganaug.builtin.data import dicom, nifti
 
-    if _is_image(row):
-        return [_ImageStack(row)]
+    if kind in {"image", "unknown"}:
+        return [_ImageStack(row)]  # its header says what is wrong with an unknown one
     found: Sequence[Stack]
-    if row.path.is_file() and nifti.is_nifti(row.path):
+    if kind == "nifti":
         found = nifti.open_stacks(row.path, config)
-    elif row.path.is_dir() or dicom.is_dicom(row.path):
-        found = dicom.open_stacks(row.path, config)
     else:
-        return [_ImageStack(row)]  # decoding it says what is wrong
+        found = dicom.open_stacks(row.path, _for_dicom(config))
     return [_RowStack(row, stack, alone=len(found) == 1) for stack in found]
+
+
+def _for_dicom(config: CsvConfig) -> DicomConfig:
+    """Return the fields that DICOM shares; the pattern is for rows, and has been searched there."""
+    shared = DicomConfig.model_fields.keys() & CsvConfig.model_fields.keys() - {"group_pattern"}
+    return DicomConfig(**{name: getattr(config, name) for name in shared})
 
 
 class _ImageStack(Sequence[Any]):
@@ -104,9 +163,7 @@ class _RowStack(Sequence[Any]):
 
     def __init__(self, row: Row, stack: Stack, *, alone: bool) -> None:
         self.name = row.file.rstrip("/") if alone else f"{row.file.rstrip('/')}/{stack.name}"
-        # A group that is only the stack's name is not unique: a/scan.nii and b/scan.nii.
-        of_stack = self.name if stack.group == stack.name else stack.group
-        self.group = row.group or of_stack
+        self.group = row.group or stack.group
         self.numbers = stack.numbers
         self.dtype = stack.dtype
         self._stack = stack

@@ -6,6 +6,7 @@ the reader's own ``get_data`` decodes a whole volume, as float64 when it has a s
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -16,7 +17,12 @@ from numpy.typing import NDArray
 
 from ganaug.builtin.data import windows
 from ganaug.builtin.data.groups import groups_from_names
-from ganaug.builtin.data.nifti_layout import SUFFIXES, damaged, read_layout
+from ganaug.builtin.data.nifti_layout import (
+    SUFFIXES,
+    check_compression,
+    damaged,
+    read_layout,
+)
 from ganaug.builtin.data.options import NiftiConfig, StackConfig
 from ganaug.builtin.data.stacks import Stack, classes_by_folder, images_of_stacks, select_slices
 from ganaug.errors import DataError
@@ -46,8 +52,8 @@ def open_nifti(config: NiftiConfig, location: Path) -> LabelledImages:
     """Open a volume, or a folder tree of volumes, as slices (1, H, W) uint16, 0 to 65535.
 
     The folders right below the location are the classes, in alphabetical order; without them
-    there is one class, ``image``. The group of a slice is its volume, or what `group_pattern`
-    finds in its path. Raises DataError for whatever `NiftiStack` refuses.
+    there is one class, ``image``. The group of a slice is its volume, by a hash of the file, or
+    what `group_pattern` finds in its path. Raises DataError for whatever `NiftiStack` refuses.
     """
     stacks = open_stacks(location, config)
     names = [stack.name for stack in stacks]
@@ -89,10 +95,14 @@ class NiftiStack(Sequence[Any]):
 
     Slices are read one at a time when they lie in the file one after the other, as axial ones
     mostly do; else (other axes, compressed files from head to foot) the volume is kept in memory
-    until `close`.
+    until `close`. Before the first slice, a compressed file is read once to the end for its
+    checksum.
+
+    The group of several slices is ``volume-`` and 16 hex digits of the SHA-256 of the file, so
+    that a copy under another name is the same group, and another file of the same name is not.
 
     Raises DataError, in one line that names the file, when it is missing, not NIfTI, truncated,
-    or too large (nothing is decoded then); for a size of zero, colour or complex voxels, a 4D
+    or too large (nothing is decoded then); for a size below one, colour or complex voxels, a 4D
     file without ``volume``, more than four dimensions; and on reading for NaN and infinity.
     ConfigError for an unknown window.
     """
@@ -105,11 +115,13 @@ class NiftiStack(Sequence[Any]):
         windows.limits(config.window)  # an unknown one is refused before any file is read
         self._layout = read_layout(path, config)
         self._read: Callable[[int], NDArray[Any]] | None = None
+        self._is_sound = False
         self._window: tuple[float, float] | None = None
         count = self._layout.count
         chosen = select_slices(count, config, self.values)
         self.close()
-        self.group = name if count > 1 else ""
+        # A pattern goes before, so that the file need not be read for a hash.
+        self.group = _hash(path) if count > 1 and not config.group_pattern else ""
         self.numbers: Sequence[int] = chosen if count > 1 else ()
         self._chosen = chosen
 
@@ -133,6 +145,9 @@ class NiftiStack(Sequence[Any]):
         Raises DataError when it cannot be decoded or holds NaN or infinity.
         """
         try:
+            if not self._is_sound:
+                check_compression(self._path, self._layout)
+                self._is_sound = True
             if self._read is None:
                 self._read = self._layout.reader(self._path)
             with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is told below
@@ -175,6 +190,12 @@ class NiftiStack(Sequence[Any]):
             lowest, highest = min(lowest, float(values.min())), max(highest, float(values.max()))
             sample.append(values[::step, ::step].ravel())
         return lowest, highest, np.concatenate(sample)
+
+
+def _hash(path: Path) -> str:
+    """Return the group of a file: a hash of its bytes, which are read once, a block at a time."""
+    with path.open("rb") as file:
+        return f"volume-{hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganaug.builtin.data.options import NiftiConfig, StackConfig
+from ganaug.builtin.data.options import StackConfig, VolumeConfig
 from ganaug.errors import DataError
 
-__all__ = ["SUFFIXES", "NiftiLayout", "damaged", "read_layout"]
+__all__ = ["SUFFIXES", "NiftiLayout", "check_compression", "damaged", "read_layout"]
 
 #: What the name of a file that is read here ends with.
 SUFFIXES = (".nii", ".nii.gz", ".mgz", ".mgh")
@@ -25,6 +26,9 @@ _PLAIN = (".nii", ".mgh")
 #: Most pixels of a slice and most voxels of a volume; nothing is decoded beyond them.
 MAX_PIXELS, MAX_VOXELS = 100_000_000, 2**31
 
+#: Bytes decompressed at a time, and the most that may follow the last voxel.
+_CHUNK, _MAX_TRAILING = 2**20, 2**26
+
 _REPAIR = "Repair it or leave it out."
 
 
@@ -32,11 +36,13 @@ _REPAIR = "Repair it or leave it out."
 class NiftiLayout:
     """Where a file keeps its slices.
 
+    end: where the last voxel ends, in bytes, decompressed.
     stored: shape of the array in the file. index: of one volume of it, beyond the third axis.
     turn: for each of the first three stored axes, its axis and direction (1 or -1) when turned to
     left, back, head. axis: the turned axis that is cut. calibration: cal_min and cal_max, if set.
     """
 
+    end: int
     stored: tuple[int, ...]
     index: tuple[int, ...]
     turn: NDArray[Any]
@@ -117,6 +123,7 @@ def read_layout(path: Path, config: StackConfig) -> NiftiLayout:
     stored = tuple(int(size) for size in image.shape)
     _check_voxels(path, stored, image.dataobj)
     layout = NiftiLayout(
+        end=_end(stored, image.dataobj),
         stored=stored,
         index=_volume_index(path, stored, config),
         turn=_turn(image.affine),
@@ -125,6 +132,23 @@ def read_layout(path: Path, config: StackConfig) -> NiftiLayout:
     )
     _check_size(path, layout)
     return layout
+
+
+def check_compression(path: Path, layout: NiftiLayout) -> None:
+    """Decompress a file to its end, which holds the checksum of it all; 1 MiB at a time.
+
+    Reading slices stops at the last voxel, so that a damaged file would go unnoticed. Files that
+    are not compressed have no checksum, and pass. Raises what gzip raises for a damaged file, and
+    ValueError when it goes on far beyond the last voxel.
+    """
+    if path.name.lower().endswith(_PLAIN):
+        return
+    count = 0
+    with gzip.open(path) as file:
+        while size := len(file.read(_CHUNK)):
+            count += size
+            if count > layout.end + _MAX_TRAILING:
+                raise ValueError(f"it goes on beyond its {layout.end:,} bytes")
 
 
 def _open(path: Path) -> Any:
@@ -149,8 +173,8 @@ def _open(path: Path) -> Any:
 
 
 def _check_voxels(path: Path, stored: tuple[int, ...], proxy: Any) -> None:
-    """Refuse sizes of zero, voxels that are not one number, and a file that is too short."""
-    if 0 in stored or not stored:
+    """Refuse sizes below one, voxels that are not one number, and a file that is too short."""
+    if min(stored, default=0) < 1:
         raise DataError(f"{path} has no voxels; its shape is {_by(stored) or 'empty'}. {_REPAIR}")
     if proxy.dtype.kind not in "iuf":
         kind = "complex numbers" if proxy.dtype.kind == "c" else "colours"
@@ -158,12 +182,17 @@ def _check_voxels(path: Path, stored: tuple[int, ...], proxy: Any) -> None:
             f"{path}: its voxels are {kind}; expected one number each. Save it as greyscale "
             "first, or its slices as RGB images."
         )
-    needed = proxy.offset + math.prod(stored) * proxy.dtype.itemsize
+    needed = _end(stored, proxy)
     if path.name.lower().endswith(_PLAIN) and path.stat().st_size < needed:
         raise DataError(
             f"{path} is truncated: it has {path.stat().st_size:,} bytes, and a volume of "
             f"{_by(stored)} needs {needed:,}. {_REPAIR}"
         )
+
+
+def _end(stored: tuple[int, ...], proxy: Any) -> int:
+    """Return where the last voxel ends, in bytes."""
+    return int(proxy.offset) + math.prod(stored) * int(proxy.dtype.itemsize)
 
 
 def _volume_index(path: Path, stored: tuple[int, ...], config: StackConfig) -> tuple[int, ...]:
@@ -172,7 +201,7 @@ def _volume_index(path: Path, stored: tuple[int, ...], config: StackConfig) -> t
     if len(stored) < 2 or any(size > 1 for size in extra[1:]):
         raise DataError(f"{path} has the shape {_by(stored)}; expected 3D or 4D. {_REPAIR}")
     volumes = extra[0] if extra else 1
-    chosen = config.volume if isinstance(config, NiftiConfig) else None
+    chosen = config.volume if isinstance(config, VolumeConfig) else None
     if chosen is None and volumes > 1:
         raise DataError(
             f"{path} is 4D: {volumes} volumes of {_by(stored[:3])}; expected one. Choose it with "

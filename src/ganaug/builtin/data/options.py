@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from ganaug.config import Config
 
-__all__ = ["CsvConfig", "DicomConfig", "GroupConfig", "NiftiConfig", "StackConfig"]
+__all__ = ["CsvConfig", "DicomConfig", "GroupConfig", "NiftiConfig", "StackConfig", "VolumeConfig"]
 
 
 class GroupConfig(Config):
@@ -38,7 +38,7 @@ class StackConfig(GroupConfig):
         highest value (NIfTI: its 0.5 and 99.5 percentile); ``full`` its lowest and highest value;
         else a preset such as ``brain``, ``bone`` or ``lung``, or ``CENTRE,WIDTH``.
     axis: which axis of a volume is cut: 0, 1 or 2, which is the axial one.
-    first, last: the slices from `first` up to but without `last`, counted from 0.
+    first, last: the slices from first up to but without last, counted from 0.
     every: keep every k-th slice of them.
     foreground: then keep the slices with at least this fraction of foreground, 0 to 1.
     allow_burned_in: take files that declare burned-in annotation, which may name a patient.
@@ -62,27 +62,36 @@ class StackConfig(GroupConfig):
         return self
 
 
-class NiftiConfig(StackConfig):
-    """How NIfTI volumes become images.
+class VolumeConfig(StackConfig):
+    """Which volume of a file becomes images.
 
-    volume: which volume of a 4D file, counted from 0; without it a 4D file is refused.
+    volume: which volume of a 4D NIfTI file, counted from 0; without it a 4D file is refused.
     """
 
     volume: int | None = Field(default=None, ge=0)
 
 
-class CsvConfig(StackConfig):
+class NiftiConfig(VolumeConfig):
+    """How NIfTI volumes become images."""
+
+
+class CsvConfig(VolumeConfig):
     """How a table of files becomes images; windows and slices are for its medical files.
 
     file_column, label_column: names of the columns that must be there.
-    group_column: may be missing while it has its usual name, ``group``; `group_pattern` goes
+    group_column: may be missing while it has its usual name, ``group``; group_pattern goes
         before it.
+    group_from: what DICOM rows of one group share when neither group_pattern nor the group column
+        gives one: ``series``, ``study`` or ``patient``.
+    group_key: a file whose bytes key the hashes of patients; without it, one made for this user.
     root: the folder that files are relative to and must lie in; the table's own unless given.
     """
 
     file_column: str = "file"
     label_column: str = "label"
     group_column: str = "group"
+    group_from: Literal["series", "study", "patient"] = "series"
+    group_key: str = ""
     root: str | None = None
 
 
@@ -90,8 +99,8 @@ class DicomConfig(StackConfig):
     """How DICOM files and series become images.
 
     labels: ``none`` is one class, ``image``; ``folder`` takes the first folder below the location.
-    label_tag: a DICOM keyword whose value is the label, such as ``BodyPartExamined``; patient
-        tags other than PatientSex are refused.
+    label_tag: a DICOM keyword whose value is the label, such as ``BodyPartExamined``; only
+        tags that name nobody are taken, which the error for any other one lists.
     group_from: what images of one group share: ``series``, ``study``, ``patient`` or ``folder``.
     group_key: a file whose bytes key the hashes of patients; without it, one made for this user.
     """

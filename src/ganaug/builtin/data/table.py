@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
@@ -41,8 +41,8 @@ def read_rows(table: Path, config: CsvConfig) -> list[Row]:
 
     Raises DataError, in one line that names the first offending row, when the table is missing,
     not UTF-8, not separated by commas, ragged, without a column or without rows; and for rows
-    without file or label, files named twice, that lie outside the table's folder (or
-    `config.root`), and that do not exist.
+    without file or label, files that are named twice or lie in the folder of another row, that
+    lie outside the table's folder (or `config.root`), and that do not exist.
     """
     columns, records = _parse(table, _decode(table))
     wanted = {"file": config.file_column, "label": config.label_column}
@@ -167,6 +167,28 @@ def _check_places(table: Path, rows: Sequence[Row], root: Path) -> None:
             raise DataError(
                 f"{table}: {row.file!r} is named more than once, in lines {other.line} "
                 f"({other.label}) and {row.line} ({row.label}). Keep one row for each file."
+            )
+    _check_overlaps(table, first)
+
+
+def _check_overlaps(table: Path, rows: Mapping[str, Row]) -> None:
+    """Refuse what lies in a folder of another row, whose label it would get as well.
+
+    rows: by where their files really are.
+    """
+
+    @cache
+    def owner(folder: str) -> Row | None:
+        above = os.path.dirname(folder)  # noqa: PTH120 - cheap, as there are many
+        return rows.get(folder) or (owner(above) if above != folder else None)
+
+    for place, row in rows.items():
+        folder = owner(os.path.dirname(place))  # noqa: PTH120
+        if folder:
+            raise DataError(
+                f"{table}: {row.file!r} in line {row.line} ({row.label}) lies in the folder "
+                f"{folder.file!r} of line {folder.line} ({folder.label}). Name the folder, or "
+                "files in it, but not both."
             )
 
 

@@ -48,15 +48,16 @@ def limits(window: str) -> tuple[float, float] | None:
 def apply(values: NDArray[Any], low: float, high: float) -> NDArray[np.uint16]:
     """Map values of any shape to uint16: `low` and below to 0, `high` and above to 65535.
 
-    values: finite numbers, read as float32. When `high` is not above `low`, as in an image of
-    one value, everything is 0.
+    values: finite numbers. When `high` is not above `low`, as in an image of one value, everything
+    is 0.
     """
     if not low < high:
         return np.zeros(values.shape, np.uint16)
     from monai.transforms.intensity.array import ScaleIntensityRange
 
     scale = ScaleIntensityRange(a_min=low, a_max=high, b_min=0.0, b_max=65535.0, clip=True)
-    return np.asarray(scale(values.astype(np.float32))).round().astype(np.uint16)
+    # In float64, because a file may declare a window that float32 cannot hold.
+    return np.asarray(scale(values.astype(np.float64))).round().astype(np.uint16)
 
 
 def _parse(window: str) -> tuple[float, float]:
