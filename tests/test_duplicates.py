@@ -137,7 +137,7 @@ def test_faint_and_very_small_images_are_compared_exactly_only():
         blank=np.zeros(2, np.bool_),
     )
     assert find_duplicates(images, alike).near == ()
-    small = pictures(1, seed=3, side=15)[0]
+    small = pictures(1, seed=3, side=23)[0]
     brighter = (small * 1.1).clip(0, 255).astype(np.uint8)
     assert found_in([small, brighter, small]).near == ((0, 2),)
 

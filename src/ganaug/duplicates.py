@@ -30,7 +30,7 @@ _SIDE = 32
 _BLUR = 2.0
 
 #: Images with a side below this have too few pixels to tell near duplicates from look-alikes.
-_SMALLEST_SIDE = 16
+_SMALLEST_SIDE = 24
 
 #: Pairs whose pixels are compared at a time.
 _PAIRS = 4096
@@ -55,7 +55,7 @@ def find_duplicates(images: LabelledImages, hashes: ImageHashes) -> Duplicates:
     counts when, at 32x32 pixels, the two images correlate (Pearson; so brightness and contrast
     may differ) and so do their details, what a blur takes away. Only candidates are decoded, one
     at a time. A crop or shift by 2 % of the side is mostly missed, and images with a side below
-    16 pixels are only compared exactly. Blank images are duplicates of none.
+    24 pixels are only compared exactly. Blank images are duplicates of none.
     Raises DataError when an image cannot be decoded.
     """
     _, first, member = np.unique(hashes.pixels, axis=0, return_index=True, return_inverse=True)
