@@ -12,6 +12,7 @@ from ganaug.duplicates import find_duplicates
 from ganaug.errors import DataError
 from ganaug.measurements import Measurements, measure_images
 from ganaug.probes import ShortcutProbes, probe_shortcuts
+from ganaug.splits import rows_by_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +134,7 @@ def inspect_images(images: LabelledImages, measurements: Measurements | None = N
     present = [count for count in counts.values() if count]
     sizes = Counter(zip(measured.heights.tolist(), measured.widths.tolist(), strict=True))
     modes = Counter(zip(measured.channels.tolist(), measured.dtypes, strict=True))
-    groups = _members(images)
+    groups = rows_by_group(images)
     duplicates = find_duplicates(images, measured.hashes)
     return Inspection(
         images=len(images),
@@ -170,15 +171,6 @@ def _values_found(measured: Measurements) -> tuple[float, float] | None:
     if np.isnan(measured.lowest).all():
         return None
     return float(np.nanmin(measured.lowest)), float(np.nanmax(measured.highest))
-
-
-def _members(images: LabelledImages) -> dict[str, list[int]]:
-    """Return the rows of each group that has a name."""
-    groups: dict[str, list[int]] = {}
-    for row, name in enumerate(images.groups or ()):
-        if name:
-            groups.setdefault(name, []).append(row)
-    return groups
 
 
 def _per_group(groups: dict[str, list[int]]) -> dict[str, float] | None:
@@ -236,7 +228,7 @@ def _units(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> NDArray
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    together = [*_members(images).values(), *clusters]
+    together = [*rows_by_group(images).values(), *clusters]
     pairs = np.array([(rows[0], row) for rows in together for row in rows], dtype=np.int64)
     first, second = pairs.reshape(-1, 2).T
     links = coo_array((np.ones(len(first)), (first, second)), shape=(len(images), len(images)))

@@ -24,6 +24,7 @@ __all__ = [
     "kept_whole",
     "match_splits",
     "read_splits",
+    "rows_by_group",
     "split_rows",
     "splits_from_file",
     "torn_apart",
@@ -144,7 +145,7 @@ def splits_from_file(images: LabelledImages, path: str | Path) -> tuple[str, ...
 
 def kept_whole(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> tuple[str, str]:
     """Return a line on the groups and a line on the near duplicates that share a split each."""
-    groups = _groups(images)
+    groups = rows_by_group(images)
     by_group = "none in the source: every image counts as independent of the others"
     if groups:
         by_group = f"{len(groups):,}, the largest of {max(map(len, groups.values())):,} images"
@@ -165,7 +166,7 @@ def torn_apart(
     """Return how many groups, and how many clusters of rows, have rows in several splits."""
     groups, look_alikes = (
         sum(len({splits[row] for row in rows}) > 1 for rows in bundles)
-        for bundles in (_groups(images).values(), clusters)
+        for bundles in (rows_by_group(images).values(), clusters)
     )
     return groups, look_alikes
 
@@ -251,7 +252,7 @@ def _bundles(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> list[
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    together = [*_groups(images).values(), *clusters]
+    together = [*rows_by_group(images).values(), *clusters]
     edges = [(rows[0], row) for rows in together for row in rows[1:]]
     first, second = np.array(edges, dtype=np.int64).reshape(-1, 2).T
     shape = (len(images), len(images))
@@ -262,7 +263,7 @@ def _bundles(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> list[
     return list(bundles.values())
 
 
-def _groups(images: LabelledImages) -> dict[str, list[int]]:
+def rows_by_group(images: LabelledImages) -> dict[str, list[int]]:
     """Return the rows of each group that has a name."""
     members: dict[str, list[int]] = {}
     for row, group in enumerate(images.groups or ()):

@@ -179,7 +179,7 @@ def _check_codec(header: Header) -> None:
     name = UID(header.syntax).name
     try:
         decoder = get_decoder(header.syntax)
-    except NotImplementedError:
+    except NotImplementedError:  # how pydicom says that no decoder is for it
         raise DataError(f"its transfer syntax, {name}, is not supported for images.") from None
     if not UID(header.syntax).is_encapsulated:
         return
