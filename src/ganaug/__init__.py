@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from ganaug.augmenter import SyntheticAugmenter
     from ganaug.config import Config
-    from ganaug.evaluator import Evaluator, FeatureExtractor
+    from ganaug.evaluator import Evaluator, FeatureEvaluator, FeatureExtractor
     from ganaug.generator import Generator, Loss, Phase
     from ganaug.hookspecs import hookimpl
     from ganaug.plugins import (
@@ -35,6 +35,7 @@ _HOMES = {
     "DatasetPlugin": "plugins",
     "Evaluator": "evaluator",
     "EvaluatorPlugin": "plugins",
+    "FeatureEvaluator": "evaluator",
     "FeatureExtractor": "evaluator",
     "FeatureExtractorPlugin": "plugins",
     "Generator": "generator",
@@ -62,6 +63,7 @@ __all__ = [
     "DatasetPlugin",
     "Evaluator",
     "EvaluatorPlugin",
+    "FeatureEvaluator",
     "FeatureExtractor",
     "FeatureExtractorPlugin",
     "Generator",

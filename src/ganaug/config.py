@@ -12,7 +12,22 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganaug.errors import ConfigError, nearest
 
-__all__ = ["Config"]
+__all__ = ["Config", "split_choice"]
+
+
+def split_choice(text: str) -> tuple[str, dict[str, str]]:
+    """Take ``NAME`` or ``NAME:FIELD=VALUE,...`` apart: a plugin's name, and its config's fields.
+
+    Raises ConfigError for a field without a value.
+    """
+    name, _, fields = text.partition(":")
+    assignments = {}
+    for assignment in filter(None, fields.split(",")):
+        field, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"{text!r}: expected NAME:FIELD=VALUE,...; got {assignment!r}.")
+        assignments[field.strip()] = value.strip()
+    return name, assignments
 
 
 class Config(BaseModel):

@@ -5,6 +5,7 @@ Each also inherits the built-in it resembles, so `except ValueError` keeps worki
     GanaugError
     ├── ConfigError (ValueError)               an option or a config field is wrong
     ├── DataError (ValueError)                 images or labels that cannot be used
+    │   └── TooFewImagesError                  fewer images than a metric needs
     ├── ShapeError (ValueError)                a size or shape that cannot be used
     ├── LeakageError (ValueError)              rows to judge by that a run was trained on
     ├── PluginError (RuntimeError)             a plugin breaks the contract of its hook
@@ -32,6 +33,7 @@ __all__ = [
     "PluginError",
     "RunError",
     "ShapeError",
+    "TooFewImagesError",
     "TrainingFailedError",
     "UnknownPluginError",
     "nearest",
@@ -48,6 +50,10 @@ class ConfigError(GanaugError, ValueError):
 
 class DataError(GanaugError, ValueError):
     """Images or labels that cannot be used as they are."""
+
+
+class TooFewImagesError(DataError):
+    """Fewer images than a metric needs to mean anything."""
 
 
 class ShapeError(GanaugError, ValueError):

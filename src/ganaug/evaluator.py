@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from torch import Tensor
+from ganaug.errors import ConfigError, DataError, TooFewImagesError
 
-from ganaug.spec import LabelledImages
+if TYPE_CHECKING:
+    from torch import Tensor
 
-__all__ = ["Evaluator", "FeatureExtractor", "Role"]
+    from ganaug.spec import LabelledImages
+
+__all__ = ["Evaluator", "FeatureEvaluator", "FeatureExtractor", "Role"]
 
 Role = Literal["train", "holdout", "synthetic"]
 
@@ -18,10 +23,19 @@ Role = Literal["train", "holdout", "synthetic"]
 class FeatureExtractor(ABC):
     """Turns images into feature vectors.
 
-    dimension: length of a feature vector.
+    name: what scores call it; set to the plugin's name by `ganaug.features.build_extractor`.
+    dimension: length of a feature vector, known after `prepare` where that depends on images.
+    channels, size, dtype: what the extractor itself looks at: channels, (height, width) in
+        pixels, and the name of the dtype of the pixels; None where it takes images as they come.
+    resize: how images come to that size, in words; scores record it.
     """
 
+    name: str = ""
     dimension: int
+    channels: int | None = None
+    size: tuple[int, int] | None = None
+    dtype: str = "float32"
+    resize: str = "none"
 
     def prepare(self, images: LabelledImages) -> None:
         """Learn from training images, for extractors that do; the default has nothing to learn."""
@@ -31,28 +45,158 @@ class FeatureExtractor(ABC):
     def extract(self, images: Tensor) -> Tensor:
         """Return float32 (N, dimension) for float32 images (N, C, H, W) in [-1, 1]."""
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Return float32 (N, classes), for images as `extract` takes them.
+
+        Raises ConfigError for an extractor that tells no classes apart, which is the default.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} tells no classes apart, which this metric needs. Choose the "
+            "extractor classifier, or inception."
+        )
+
     @property
     @abstractmethod
     def fingerprint(self) -> str:
         """A hash that changes whenever the features would; scores record it."""
 
+    def state_dict(self) -> Mapping[str, Tensor]:
+        """Return what `prepare` learned, so that a run can keep it; nothing unless overridden."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what `state_dict` returned, in place of `prepare`."""
+        return None
+
 
 class Evaluator(ABC):
-    """Scores synthetic images against real ones, independent of batch size and order.
+    """Scores synthetic images against real ones, independent of batch size.
 
     higher_is_better: True, False, or None where neither end is better.
+    minimum_images: the fewest images that each role it reads must have.
+    ranges: the least and the greatest value of scores that have them, by name; an interval is
+        cut off there.
     """
 
     higher_is_better: ClassVar[bool | None]
+    minimum_images: ClassVar[int] = 2
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = MappingProxyType({})
 
     @abstractmethod
     def update(self, images: Tensor, *, role: Role, labels: Tensor | None = None) -> None:
-        """Add images, float32 (N, C, H, W) in [-1, 1], seen in that role; labels int64 (N,)."""
+        """Add images, float32 (N, C, H, W) in [-1, 1], seen in that role; labels int64 (N,).
+
+        A role that the metric does not need is passed over.
+        """
 
     @abstractmethod
     def compute(self) -> Mapping[str, float]:
-        """Return named scores over all images added since the last `reset`."""
+        """Return named scores over all images added since the last `reset`.
+
+        Raises TooFewImagesError below the minimum, DataError for what cannot be scored.
+        """
 
     @abstractmethod
     def reset(self) -> None:
         """Forget every image."""
+
+    def intervals(self) -> Mapping[str, tuple[float, float] | None]:
+        """Return 95 % intervals of scores that the metric knows how to estimate, by their name.
+
+        None for a score that has no interval, such as a p-value. Scores that are not named, all of
+        them unless overridden, get one by half samples where the evaluator is a
+        `FeatureEvaluator`.
+        """
+        return {}
+
+
+class FeatureEvaluator(Evaluator):
+    """An evaluator of what an extractor says of each image; keeps it by role, in order of arrival.
+
+    roles: the roles whose images it keeps; others are passed over.
+    needs_labels: whether images without labels are refused.
+    """
+
+    roles: ClassVar[tuple[Role, ...]] = ("holdout", "synthetic")
+    needs_labels: ClassVar[bool] = False
+
+    def __init__(self, extractor: FeatureExtractor | None) -> None:
+        self.extractor = extractor
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every image."""
+        self._features: dict[Role, list[Tensor]] = {role: [] for role in self.roles}
+        self._labels: dict[Role, list[Tensor]] = {role: [] for role in self.roles}
+
+    def describe(self, images: Tensor) -> Tensor:
+        """Return what is kept of images: (N, ...), their features unless overridden.
+
+        Raises ConfigError when there is no extractor.
+        """
+        if self.extractor is None:
+            raise ConfigError(f"{type(self).__name__} needs a feature extractor; got none.")
+        return self.extractor.extract(images)
+
+    def update(self, images: Tensor, *, role: Role, labels: Tensor | None = None) -> None:
+        """Add images, float32 (N, C, H, W) in [-1, 1]; labels int64 (N,).
+
+        Raises DataError for missing labels where they are needed, and for features that are not
+        finite.
+        """
+        import torch
+
+        if role not in self.roles or not len(images):
+            return
+        if labels is None and self.needs_labels:
+            raise DataError(
+                f"{type(self).__name__} needs the labels of images; got {role} images without. "
+                "Pass labels=."
+            )
+        features = self.describe(images).detach()
+        if not torch.isfinite(features).all():
+            raise DataError(
+                f"Some features of {role} images are not finite numbers, so that "
+                f"{type(self).__name__} means nothing. Check the images and the extractor."
+            )
+        self._features[role].append(features)
+        if labels is not None:
+            self._labels[role].append(labels)
+
+    def features(self, role: Role) -> Tensor:
+        """Return what was kept of a role's images, (N, ...).
+
+        Raises TooFewImagesError for fewer than `minimum_images`.
+        """
+        import torch
+
+        parts = self._features[role]
+        n = sum(map(len, parts))
+        if n < self.minimum_images:
+            raise TooFewImagesError(
+                f"{type(self).__name__} needs at least {self.minimum_images} {role} images; "
+                f"got {n}."
+            )
+        return torch.cat(parts)
+
+    def labels(self, role: Role) -> Tensor:
+        """Return the labels of a role's images, int64 (N,)."""
+        import torch
+
+        parts = self._labels[role]
+        return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+
+    def subset(self, rows: Mapping[Role, Sequence[int] | Any]) -> Self:
+        """Return a copy that has seen only these rows of each role, by order of arrival."""
+        import torch
+
+        chosen = copy.copy(self)
+        chosen.reset()
+        for role in self.roles:
+            if not self._features[role]:
+                continue
+            index = torch.as_tensor(rows[role], dtype=torch.int64)
+            chosen._features[role] = [torch.cat(self._features[role])[index]]
+            if self._labels[role]:
+                chosen._labels[role] = [self.labels(role)[index]]
+        return chosen

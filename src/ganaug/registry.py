@@ -32,6 +32,8 @@ __all__ = ["KINDS", "BrokenPlugin", "Catalogue", "Listing", "Registry"]
 _BUILTINS = (
     "ganaug.builtin.data.plugin",
     "ganaug.builtin.dcgan.plugin",
+    "ganaug.builtin.extractors.plugin",
+    "ganaug.builtin.metrics.plugin",
     "ganaug.builtin.policies.plugin",
 )
 

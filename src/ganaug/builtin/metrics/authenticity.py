@@ -1,0 +1,122 @@
+"""Whether synthetic images are copies of training images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from ganaug import Config, FeatureEvaluator, FeatureExtractor
+from ganaug.builtin.metrics.neighbours import distance_blocks, nearest
+from ganaug.errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+__all__ = ["Authenticity", "AuthenticityConfig"]
+
+
+class AuthenticityConfig(Config):
+    """Which images stand for the rest where the roles must be of one size.
+
+    random_state: the seed they are drawn with.
+    """
+
+    random_state: int = Field(default=0, ge=0)
+
+
+class Authenticity(FeatureEvaluator):
+    """Three views of copying, each from distances of features to the nearest training image.
+
+    `authenticity` is the share of synthetic images that are farther from their nearest training
+    image than that image is from its own nearest other training image (Alaa et al. 2022,
+    section 3.3; AuthPct is 100 times this). Copies: 0.
+
+    `c_t` compares distances to the nearest training image, of synthetic and of holdout images:
+    the z-score of a Mann-Whitney test (Meehan et al. 2020, section 3.1, over all images as one
+    cell). Standard normal when the generator draws new images of the training law, far below 0
+    when it copies, far above 0 when it misses the law. Images that crowd where training images
+    are dense, such as blurred ones, are below 0 as well; then the ratio stays near 1.
+
+    `neighbour_ratio` is the median, over synthetic images, of the distance to the nearest
+    training image over that to the nearest holdout image: 1 for new images of the law, 0 for
+    copies. A larger training set lies nearer by itself; so the ratio is divided by how much
+    nearer the holdout lies to all training images than to as many as it has images itself.
+    """
+
+    higher_is_better = None
+    ranges = MappingProxyType({"authenticity": (0.0, 1.0), "neighbour_ratio": (0.0, math.inf)})
+    roles = ("train", "holdout", "synthetic")
+
+    def __init__(self, config: AuthenticityConfig, extractor: FeatureExtractor | None) -> None:
+        super().__init__(extractor)
+        self._random_state = config.random_state
+
+    def compute(self) -> Mapping[str, float]:
+        """Return `authenticity`, `c_t` and `neighbour_ratio`.
+
+        Raises TooFewImagesError for a single image of a role, and DataError when the holdout
+        has copies of so many training or synthetic images that no ratio can be told.
+        """
+        from scipy.stats import ranksums
+
+        train, holdout, synthetic = (self.features(role) for role in self.roles)
+        to_train, row = nearest(synthetic, train)
+        holdout_to_train, _ = nearest(holdout, train)
+        authentic = _to_nearest_other(train, row) < to_train
+        return {
+            "authenticity": float(authentic.double().mean()),
+            "c_t": float(ranksums(to_train.numpy(), holdout_to_train.numpy()).statistic),
+            "neighbour_ratio": self._ratio(to_train, holdout_to_train, train, holdout, synthetic),
+        }
+
+    def _ratio(
+        self,
+        to_train: Tensor,
+        holdout_to_train: Tensor,
+        train: Tensor,
+        holdout: Tensor,
+        synthetic: Tensor,
+    ) -> float:
+        import torch
+
+        size = min(len(train), len(holdout))
+        rng = torch.Generator().manual_seed(self._random_state)
+        some_train, some_holdout = (
+            images[torch.randperm(len(images), generator=rng)[:size]] for images in (train, holdout)
+        )
+        nearer = _median_ratio(
+            holdout_to_train.median()[None], nearest(holdout, some_train)[0].median()[None]
+        )
+        ratio = _median_ratio(to_train, nearest(synthetic, some_holdout)[0])
+        if not (math.isfinite(ratio) and nearer > 0):
+            raise DataError(
+                "Half of the synthetic images equal a holdout image, or half of the holdout "
+                "equals a training image, so that nothing can be said of copies. Check that the "
+                "holdout was held out."
+            )
+        return ratio / nearer
+
+
+def _to_nearest_other(train: Tensor, rows: Tensor) -> Tensor:
+    """Return the distance of these training rows to their nearest other one, float64 (M,)."""
+    import torch
+
+    kept, place = rows.unique(return_inverse=True)
+    distances, start = [], 0
+    for block in distance_blocks(train[kept], train):
+        block[torch.arange(len(block)), kept[start : start + len(block)]] = torch.inf
+        distances.append(block.amin(1))
+        start += len(block)
+    return torch.cat(distances)[place]
+
+
+def _median_ratio(above: Tensor, below: Tensor) -> float:
+    """Return the median of quotients; none is as far as none, so 0 / 0 is 1."""
+    import torch
+
+    quotients = torch.where((above == 0) & (below == 0), 1.0, above / below)
+    return float(quotients.quantile(0.5, interpolation="lower"))
