@@ -539,7 +539,7 @@ def test_classes_that_were_not_trained_or_do_not_exist(fitted):
         ({"filter": "copy"}, "filter must be 'copies' or None; got 'copy'"),
         ({"stop": "divergence"}, "stop must be a sequence"),
         ({"stop": ("diverge",)}, "divergence"),
-        ({"select": "best"}, "needs scores on validation rows"),
+        ({"select": "best"}, "16 training images end before the first, at 5,000"),
         ({"select": "first"}, "select"),
         ({"conditioning": "auto"}, "conditioning"),
         ({"config": {"widht": 4}}, "no field 'widht'. Did you mean 'width'"),

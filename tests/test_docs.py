@@ -29,7 +29,7 @@ from ganaug.cli import main
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-WITH_CODE = ["README.md", "quickstart.md", "medical.md", "plugins.md"]
+WITH_CODE = ["README.md", "api.md", "evaluation.md", "medical.md", "plugins.md", "quickstart.md"]
 
 _FENCE = re.compile(
     r"^```(?:\{code-block\} )?(\S*)\n(?::caption: (\S+)\n\n)?(.*?)^```$", re.M | re.S

@@ -7,12 +7,13 @@ from conftest import make_images
 from torch import nn
 
 from ganaug import Generator, ImageSpec
-from ganaug.copies import CopyFilter
+from ganaug.copies import CopyGate
 from ganaug.errors import PluginError
 from ganaug.model import ImageModel, Output
 from ganaug.pixels import to_signed
 
 IMAGES = make_images(40, size=32, classes=2)
+GATE = CopyGate.of(IMAGES)
 OUTPUT = Output(height=32, width=32, dtype="uint8", value_range=(0.0, 255.0))
 
 
@@ -40,7 +41,7 @@ class Memoriser(Generator):
 
 
 def model(share, *, filtered=True, output=OUTPUT):
-    copies = CopyFilter.of(np.asarray(IMAGES.pixels), (0.0, 255.0)) if filtered else None
+    copies = GATE if filtered else None
     return ImageModel([Memoriser(share)], ("a", "b"), output, copies)
 
 
@@ -62,6 +63,15 @@ def test_a_memorised_class_is_handed_out_short_with_a_warning():
     with pytest.warns(UserWarning, match=r"Class 'b': 0 of 20 images; 80 of 80 drawn were copies"):
         drawn = model(0.0).draw(1, 20, seed=0)
     assert drawn.shape == (0, 1, 32, 32)
+
+
+def test_raw_draws_are_the_generator_s_own_copies_included():
+    guarded = model(0.6)
+    drawn = guarded.draw_raw(0, 300, seed=0)
+    assert drawn.shape == (300, 1, 32, 32)
+    assert guarded.generators[0].asked == [256, 44]
+    assert 60 < sum(is_training_image(drawn)) < 180
+    assert guarded.dropped["a"] == 0
 
 
 def test_the_seed_decides_and_drawing_leaves_the_global_rng_alone():

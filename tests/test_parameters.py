@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from ganaug import Registry, SyntheticAugmenter
-from ganaug.copies import CopyFilter
+from ganaug.copies import CopyGate
 from ganaug.errors import ConfigError
 from ganaug.model import ImageModel, Output
 from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
@@ -62,7 +62,7 @@ def test_a_value_range_is_recorded_where_the_dtype_does_not_tell_it(tiny_gan):
 
 def test_a_copy_filter_is_recorded(tiny_gan, blobs):
     recipe = make_recipe(parameters(), Registry.load(), seed=0)
-    copies = CopyFilter.of(blobs.pixels, blobs.value_range)
+    copies = CopyGate.of(blobs)
     assert recorded_parameters(recipe, model(tiny_gan, copies=copies))["filter"] == "copies"
     assert recorded_parameters(recipe, model(tiny_gan))["filter"] is None
 

@@ -5,19 +5,33 @@ from __future__ import annotations
 import copy
 import logging
 import secrets
+import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from ganaug.arrays import append, images_from_arrays, strategy_by_index
 from ganaug.datasets import labelled_images
+from ganaug.duplicates import find_duplicates
 from ganaug.errors import ConfigError, NotFittedError
-from ganaug.fitting import fit_part, make_model, plan_parts, policies_of, start_training
+from ganaug.fitting import (
+    Part,
+    Recipe,
+    fit_part,
+    make_model,
+    plan_parts,
+    plan_validations,
+    policies_of,
+    start_training,
+    with_validation,
+)
 from ganaug.generator import Generator
-from ganaug.hashes import hash_images
+from ganaug.hashes import ImageHashes, hash_images
 from ganaug.items import ItemFormat
 from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset
@@ -29,6 +43,8 @@ from ganaug.spec import LabelledImages
 from ganaug.stopping import History, StoppingPolicy
 from ganaug.strategy import SamplingStrategy, counts_to_add
 from ganaug.synthesis import Synthesizer
+from ganaug.training import Training
+from ganaug.validation import Validation, cut_validation
 
 __all__ = ["SyntheticAugmenter"]
 
@@ -48,8 +64,14 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     ratio: in batch mode, the probability that an image of a grown class is replaced.
     total_images: training images to see, per class when per class; None for 100,000.
     stop: stopping policies, by name (``"divergence"``, ``"max-seconds:seconds=60"``) or built.
-    select: which weights to hand out, "last" or "average".
-    filter: "copies" refuses images that are near duplicates of training images; None hands out
+    select: which weights to hand out, "last", "average" or "best".
+    eval_every, metrics, extractor: score the averaged weights every so many training images, by
+        these metrics in this feature space; the first metric decides what is best. Where this,
+        select="best" or a policy needs scores, a tenth of the images that `fit` is given are
+        validation rows and not trained on, by class and with groups whole; 5,000 images, "kid"
+        and "random-conv" unless told.
+    filter: "copies" drops near copies of training images before they are handed out, and warns
+        after `fit` when the generator makes more of them than chance does; None hands out
         everything.
     image_transform: what the caller applies to a raw image, such as normalisation; it is applied
         to synthetic images on their way out, in `extend` and in batch mode.
@@ -75,6 +97,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         total_images: int | None = None,
         stop: Sequence[str | StoppingPolicy] = (),
         select: str = "last",
+        eval_every: int | None = None,
+        metrics: Sequence[str] = (),
+        extractor: str | None = None,
         filter: str | None = "copies",
         image_transform: Callable[[Any], Any] | None = None,
         value_range: tuple[float, float] | None = None,
@@ -91,6 +116,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         self.total_images = total_images
         self.stop = stop
         self.select = select
+        self.eval_every = eval_every
+        self.metrics = metrics
+        self.extractor = extractor
         self.filter = filter
         self.image_transform = image_transform
         self.value_range = value_range
@@ -105,7 +133,8 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
 
         dataset: any map-style dataset of (image, label) or dicts of them: Pillow images, tensors
             (C, H, W) or arrays; uint8, uint16, or float within `value_range`.
-        groups: the patient or lesion of each row, kept in a saved run.
+        groups: the patient or lesion of each row; validation rows are cut by it, and a saved run
+            keeps it.
 
         Raises DataError for images or labels that cannot be used, ConfigError for a wrong
         parameter, ShapeError for a size the generator cannot do, TrainingFailedError when the
@@ -177,27 +206,62 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     ) -> tuple[ImageModel, Record | None]:
         registry = Registry.load()
         recipe = make_recipe(self.get_params(deep=False), registry, seed=seed)
+        policies = policies_of(recipe, registry, parts=1)  # of minutes nothing is said here
+        policies += [policy for policy in self.stop if not isinstance(policy, str)]
+        recipe = with_validation(recipe, policies)
         # A copy: fitting again starts from the generator as it was given.
         built = copy.deepcopy(self.generator) if isinstance(self.generator, Generator) else None
-        chosen = images.only(grown)
+        splits, hashes = _cut(images, recipe)
+        validation = images.subset(np.flatnonzero(splits == "validation"))
+        training = images
+        if len(validation):
+            training = images.subset(np.flatnonzero(splits == "training"))
+        chosen = training.only(grown)
         parts = plan_parts(chosen, recipe, registry, built)
-        policies = policies_of(recipe, registry, len(parts))
-        policies += [policy for policy in self.stop if not isinstance(policy, str)]
+        validations = plan_validations(
+            *(chosen, validation.only(grown), parts, policies, recipe, registry),
+            tell=_logger.warning,
+        )
+        trainings, histories = self._fit_parts(parts, policies, validations, recipe)
+        source = None if built is not None else Source(recipe.generator, recipe.settings)
+        model = make_model(
+            chosen,
+            parts,
+            trainings,
+            recipe,
+            validations=validations,
+            keep_copies=self.filter is None,
+            source=source,
+        )
+        if model.memorisation is not None and model.memorisation.flagged:
+            warnings.warn(
+                f"The generator has memorised training images: {model.memorisation}. Near copies "
+                "are dropped, but others may be missed; fit on more images, or for less long.",
+                stacklevel=4,
+            )
+        if source is None:
+            return model, None
+        config = describe_run(training, parts, recipe, registry, source="python")
+        hashes = hash_images(images) if hashes is None else hashes
+        rows = replace(images.without_pixels(), splits=tuple(splits.tolist()))
+        return model, Record(config, rows, hashes, tuple(histories))
+
+    def _fit_parts(
+        self,
+        parts: Sequence[Part],
+        policies: Sequence[StoppingPolicy],
+        validations: Sequence[Validation | None],
+        recipe: Recipe,
+    ) -> tuple[list[Training], list[History]]:
+        """Train each part; return the trainings and their histories."""
         trainings, histories = [], []
-        for part in parts:
+        for part, validation in zip(parts, validations, strict=True):
             training, history = start_training(part, recipe, device=self.device), History()
-            reason = fit_part(training, policies, history=history)
+            reason = fit_part(training, policies, history=history, validation=validation)
             _logger.info("classes %s: stopped since %s", part.name, reason)
             trainings.append(training)
             histories.append(history)
-        source = None if built is not None else Source(recipe.generator, recipe.settings)
-        model = make_model(
-            chosen, parts, trainings, recipe, keep_copies=self.filter is None, source=source
-        )
-        if source is None:
-            return model, None
-        config = describe_run(images, parts, recipe, registry, source="python")
-        return model, Record(config, images.without_pixels(), hash_images(images), tuple(histories))
+        return trainings, histories
 
     # --- using what was fitted --------------------------------------------------------------
 
@@ -295,3 +359,16 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         )
         augmenter._set_fitted(synthesizer, Path(path), fitted.to_add)
         return augmenter
+
+
+def _cut(images: LabelledImages, recipe: Recipe) -> tuple[NDArray[np.str_], ImageHashes | None]:
+    """Return the split of each row, and the hashes of all images where they were needed.
+
+    The caller's dataset is the training set, whatever it says of its rows itself.
+    """
+    splits = ("training",) * len(images)
+    if recipe.eval_every is None:
+        return np.array(splits), None
+    hashes = hash_images(images)
+    near = find_duplicates(images, hashes).near
+    return np.array(cut_validation(images, splits, near, random_state=recipe.random_state)), hashes

@@ -9,16 +9,26 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from ganaug.config import Config
-from ganaug.copies import CopyFilter
+from ganaug.config import Config, split_choice
+from ganaug.copies import CopyGate
 from ganaug.errors import ConfigError, DataError, ShapeError
+from ganaug.features import build_extractor
 from ganaug.generator import Generator
+from ganaug.memorisation import audit
 from ganaug.model import ImageModel, Output, Source
 from ganaug.randomness import seeded
 from ganaug.selection import Selection, check_selection, select
+from ganaug.shared_features import SharedExtractor
 from ganaug.spec import ImageSpec, LabelledImages
 from ganaug.stopping import History, Progress, StoppingPolicy, first_reason
 from ganaug.training import Training, train
+from ganaug.validation import (
+    DEFAULT_EVAL_EVERY,
+    DEFAULT_EXTRACTOR,
+    DEFAULT_METRICS,
+    Plan,
+    Validation,
+)
 
 if TYPE_CHECKING:
     from ganaug.registry import Registry
@@ -32,9 +42,11 @@ __all__ = [
     "make_model",
     "output_of",
     "plan_parts",
+    "plan_validations",
     "policies_of",
     "resolve_config",
     "start_training",
+    "with_validation",
 ]
 
 #: What `total_images` is when neither images nor minutes are given: minutes at 32 px on a laptop.
@@ -53,7 +65,10 @@ class Recipe(Config):
     total_images: training images to see, per class when per class; None for 100,000, or no
         limit when there is one in minutes. minutes: of training, shared by the classes.
     stop: policies, ``NAME`` or ``NAME:FIELD=VALUE,...``.
-    select: "last" or "average".
+    select: "last", "average" or "best".
+    eval_every: images between evaluations on validation rows; None for none at all. metrics,
+        extractor: what is scored there, ``NAME`` or ``NAME:FIELD=VALUE,...``; the first metric
+        decides what is best. `with_validation` fills them in where scores are needed.
     """
 
     generator: str = "dcgan"
@@ -65,6 +80,9 @@ class Recipe(Config):
     batch_size: int = Field(default=64, ge=1)
     stop: tuple[str, ...] = ()
     select: Selection = "last"
+    eval_every: int | None = Field(default=None, ge=1)
+    metrics: tuple[str, ...] = ()
+    extractor: str | None = None
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"
     random_state: int = Field(default=0, ge=0)
 
@@ -89,15 +107,26 @@ def resolve_config(registry: Registry, recipe: Recipe) -> Config:
 
 def build_policy(text: str, registry: Registry) -> StoppingPolicy:
     """Build a policy from ``NAME`` or ``NAME:FIELD=VALUE,...``. Raises ConfigError."""
-    name, _, fields = text.partition(":")
+    name, assignments = split_choice(text)
     plugin = registry.stopping_policies[name]
-    assignments = {}
-    for assignment in filter(None, fields.split(",")):
-        field, equals, value = assignment.partition("=")
-        if not equals:
-            raise ConfigError(f"{text!r}: expected NAME:FIELD=VALUE,...; got {assignment!r}.")
-        assignments[field.strip()] = value.strip()
     return plugin.build(plugin.config.from_strings(assignments))
+
+
+def with_validation(recipe: Recipe, policies: Sequence[StoppingPolicy]) -> Recipe:
+    """Return the recipe with what is scored during training filled in, if anything needs it.
+
+    Scores are needed for select="best", by policies that read metrics, and when `eval_every`,
+    `metrics` or `extractor` were given.
+    """
+    asked = recipe.eval_every or recipe.metrics or recipe.extractor
+    if not (asked or recipe.select == "best" or any(p.needs_metrics for p in policies)):
+        return recipe
+    filled = {
+        "eval_every": recipe.eval_every or DEFAULT_EVAL_EVERY,
+        "metrics": recipe.metrics or DEFAULT_METRICS,
+        "extractor": recipe.extractor or DEFAULT_EXTRACTOR,
+    }
+    return recipe.model_copy(update=filled)
 
 
 def plan_parts(
@@ -175,11 +204,10 @@ def _build(
 
 def start_training(part: Part, recipe: Recipe, *, device: str = "auto") -> Training:
     """Return a part's training, at its first step."""
-    unlimited = _UNLIMITED if recipe.minutes else DEFAULT_TOTAL_IMAGES
     return train(
         part.generator,
         part.images,
-        total_images=recipe.total_images or unlimited,
+        total_images=_total_images(recipe),
         batch_size=recipe.batch_size,
         precision=recipe.precision,
         device=device,
@@ -187,19 +215,92 @@ def start_training(part: Part, recipe: Recipe, *, device: str = "auto") -> Train
     )
 
 
+def plan_validations(
+    images: LabelledImages,
+    rows: LabelledImages,
+    parts: Sequence[Part],
+    policies: Sequence[StoppingPolicy],
+    recipe: Recipe,
+    registry: Registry,
+    *,
+    tell: Callable[[str], None],
+) -> list[Validation | None]:
+    """Return what scores each part during its training; None each where nothing needs scores.
+
+    images, rows: training and validation images of the trained classes; each part is scored on
+    the rows of its own. tell: takes lines for the user in the course of training.
+
+    Raises, before anything is trained, TooFewImagesError or ConfigError; see `Validation`.
+    """
+    if recipe.eval_every is None:
+        return [None for _ in parts]
+    best, total = recipe.select == "best", _total_images(recipe)
+    if best and total < recipe.eval_every:
+        raise ConfigError(
+            f"select='best' needs an evaluation, and {total:,} training images end before the "
+            f"first, at {recipe.eval_every:,}. Train for longer, or evaluate more often "
+            "(--eval-every N, eval_every=N)."
+        )
+    whole = parts[0].index is None
+    training = parts[0].images if whole else _load_for(parts[0].images.spec, images)
+    extractor = build_extractor(recipe.extractor or DEFAULT_EXTRACTOR, training.spec, registry)
+    with seeded(_seed(recipe, None, purpose=3)):
+        extractor.prepare(training)
+    plan = Plan(
+        metrics=recipe.metrics,
+        extractor=SharedExtractor(extractor),
+        registry=registry,
+        every=recipe.eval_every,
+        keep_best=best,
+        tell=tell,
+    )
+    validations = [_validate(part, rows, plan, recipe) for part in parts]
+    for policy in policies:
+        _check_metrics(policy, validations[0])
+    return [*validations]
+
+
+def _validate(part: Part, rows: LabelledImages, plan: Plan, recipe: Recipe) -> Validation:
+    own = rows if part.index is None else rows.only([part.index])
+    return Validation(
+        _load_for(part.images.spec, own) if len(own) else own,
+        part.images,
+        plan,
+        name="all classes" if part.index is None else f"class {part.name!r}",
+        seed=_seed(recipe, part.index, purpose=2),
+    )
+
+
+def _check_metrics(policy: StoppingPolicy, validation: Validation) -> None:
+    """Refuse a policy that would wait for ever for a score that nobody computes."""
+    for name in policy.metric_names:
+        if name not in validation.names:
+            raise ConfigError(
+                f"{type(policy).__name__} reads the score {name!r}, and the metrics give "
+                f"{', '.join(validation.names)}. Add it (--metric NAME, metrics=), or let the "
+                "policy read one of them."
+            )
+
+
 def fit_part(
     training: Training,
     policies: Sequence[StoppingPolicy],
     *,
     history: History | None = None,
+    validation: Validation | None = None,
     on_step: Callable[[Progress], None] | None = None,
 ) -> str:
-    """Train to the end, or until a policy gives its reason; return why it ended, as a clause."""
+    """Train to the end, or until a policy gives its reason; return why it ended, as a clause.
+
+    validation: puts scores into the history, which policies and `on_step` then see.
+    """
     history = History() if history is None else history
     for progress in training:
         history.record(progress)
+        if validation is not None:
+            validation.update(training, history)
         if on_step is not None:
-            on_step(progress)
+            on_step(history[-1])
         if reason := first_reason(policies, history):
             return reason
     return f"{training.images_seen:,} images were seen"
@@ -219,17 +320,30 @@ def make_model(
     trainings: Sequence[Training],
     recipe: Recipe,
     *,
+    validations: Sequence[Validation | None] = (),
+    holdout: LabelledImages | None = None,
     keep_copies: bool = False,
     source: Source | None = None,
 ) -> ImageModel:
-    """Return the fitted model: selected weights, original size and bit depth, a copy filter."""
-    return ImageModel(
-        generators=[select(training, recipe.select) for training in trainings],
+    """Return the fitted model: selected weights, original size and bit depth, gate and audit.
+
+    validations: by training, with the best weights where these are selected. holdout: held-out
+    images of the classes, loaded as the training images are. keep_copies: hand out everything.
+    """
+    scored = validations or [None] * len(trainings)
+    bests = [None if validation is None else validation.best for validation in scored]
+    model = ImageModel(
+        generators=[
+            select(training, recipe.select, best)
+            for training, best in zip(trainings, bests, strict=True)
+        ],
         class_names=images.class_names,
         output=output_of(parts),
         copies=None if keep_copies else copies_of(parts),
         source=source,
     )
+    model.memorisation = audit(model, holdout)
+    return model
 
 
 def output_of(parts: Sequence[Part]) -> Output:
@@ -245,10 +359,24 @@ def output_of(parts: Sequence[Part]) -> Output:
     )
 
 
-def copies_of(parts: Sequence[Part]) -> CopyFilter:
-    """Hash the training images of all parts, at the size they are generated at."""
-    pixels = np.concatenate([np.asarray(part.images.pixels) for part in parts])
-    return CopyFilter.of(pixels, parts[0].images.value_range)
+def copies_of(parts: Sequence[Part]) -> CopyGate:
+    """Return the gate of all parts' training images, at the size they are generated at."""
+    images = parts[0].images
+    if len(parts) > 1:  # one set of all classes: near duplicates may lie in two of them
+        several = [part.images for part in parts]
+        groups = [group for some in several for group in some.groups or ("",) * len(some)]
+        images = LabelledImages(
+            pixels=np.concatenate([np.asarray(some.pixels) for some in several]),
+            labels=np.zeros(len(groups), dtype=np.int64),
+            class_names=("image",),
+            value_range=images.value_range,
+            groups=tuple(groups),
+        )
+    return CopyGate.of(images)
+
+
+def _total_images(recipe: Recipe) -> int:
+    return recipe.total_images or (_UNLIMITED if recipe.minutes else DEFAULT_TOTAL_IMAGES)
 
 
 def _seed(recipe: Recipe, index: int | None, *, purpose: int) -> int:

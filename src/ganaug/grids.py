@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["draw_grid"]
+__all__ = ["draw_grid", "fit_cell"]
 
 _GAP = 2
 _TEXT = 16
@@ -34,7 +34,7 @@ def draw_grid(
     from PIL import Image, ImageDraw, ImageFont
 
     pictures = [
-        (" ".join(title.split()), [_picture(image, value_range, cell) for image in pixels])
+        (" ".join(title.split()), [fit_cell(image, value_range, cell) for image in pixels])
         for title, pixels in rows
     ]
     sizes = [picture.size for _, row in pictures for picture in row] or [(cell, cell)]
@@ -62,7 +62,11 @@ def draw_grid(
     return sheet
 
 
-def _picture(pixels: NDArray[Any], value_range: tuple[float, float], cell: int) -> Image.Image:
+def fit_cell(pixels: NDArray[Any], value_range: tuple[float, float], cell: int) -> Image.Image:
+    """Return an image (C, H, W) as an RGB picture with a longer side of at most `cell` pixels.
+
+    Small images are enlarged by a whole factor; large ones are shrunk.
+    """
     from PIL import Image
 
     low, high = value_range

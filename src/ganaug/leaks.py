@@ -7,10 +7,10 @@ each split, a row for each of the split's rows in splits.csv, in that order.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def write_references(path: Path, hashes: ImageHashes, splits: Sequence[str]) -> 
     add_references(path, tensors)
 
 
-def add_references(path: Path, arrays: dict[str, NDArray[np.uint8]]) -> None:
+def add_references(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays into a safetensors file, beside those of other names that it holds."""
     import torch
 

@@ -6,19 +6,22 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganaug.copies import CopyFilter
+from ganaug.copies import CopyGate
 from ganaug.errors import PluginError
 from ganaug.generator import Generator
 from ganaug.pixels import from_signed, resize
 from ganaug.randomness import seeded
 from ganaug.registry import Registry
 from ganaug.spec import ImageSpec
+
+if TYPE_CHECKING:
+    from ganaug.memorisation import Memorisation
 
 __all__ = ["ImageModel", "Output", "Source"]
 
@@ -66,7 +69,7 @@ class ImageModel:
     generators: one for all classes (conditional, or one class), or one a class.
     class_names: the classes it can draw. copies: what is refused; None refuses nothing.
     source: how the generators are built; with it, only averaged networks are pickled.
-    dropped: copies refused so far, a class.
+    dropped: copies refused so far, a class. memorisation: what the audit found; None without one.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class ImageModel:
         generators: Sequence[Generator],
         class_names: Sequence[str],
         output: Output,
-        copies: CopyFilter | None,
+        copies: CopyGate | None,
         source: Source | None = None,
     ) -> None:
         self.generators = tuple(generators)
@@ -83,6 +86,7 @@ class ImageModel:
         self.output = output
         self.copies = copies
         self.dropped = dict.fromkeys(self.class_names, 0)
+        self.memorisation: Memorisation | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -131,6 +135,15 @@ class ImageModel:
                 "more images, or for less long.",
                 stacklevel=2,
             )
+
+    def draw_raw(self, class_: int, n: int, *, seed: int) -> NDArray[Any]:
+        """Draw n images of a class at the generator's size, copies of training images included.
+
+        Such images are for measurement, and not to be handed out.
+        """
+        rng = torch.Generator().manual_seed(seed)
+        sizes = [min(_BATCH, n - start) for start in range(0, n, _BATCH)]
+        return np.concatenate([self._sample(class_, size, rng) for size in sizes])
 
     def _is_copy(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         if self.copies is None:

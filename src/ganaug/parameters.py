@@ -33,8 +33,9 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise ConfigError(f"random_state must be a whole number; got {random_state!r}.")
     if parameters["filter"] not in ("copies", None):
         raise ConfigError(f"filter must be 'copies' or None; got {parameters['filter']!r}.")
-    if isinstance(parameters["stop"], str):
-        raise ConfigError(f"stop must be a sequence, such as ({parameters['stop']!r},).")
+    for name in ("stop", "metrics"):
+        if isinstance(parameters[name], str):
+            raise ConfigError(f"{name} must be a sequence, such as ({parameters[name]!r},).")
     for policy in parameters["stop"]:
         if not isinstance(policy, str | StoppingPolicy):
             raise ConfigError(f"stop holds names and stopping policies; got {policy!r}.")
@@ -66,6 +67,9 @@ def make_recipe(parameters: Mapping[str, Any], registry: Registry, *, seed: int)
             "total_images": parameters["total_images"],
             "stop": [policy for policy in parameters["stop"] if isinstance(policy, str)],
             "select": parameters["select"],
+            "eval_every": parameters["eval_every"],
+            "metrics": list(parameters["metrics"]),
+            "extractor": parameters["extractor"],
             "precision": parameters["precision"],
             "random_state": seed,
         }
@@ -84,6 +88,9 @@ def recorded_parameters(recipe: Recipe, model: ImageModel) -> dict[str, Any]:
         "total_images": recipe.total_images,
         "stop": recipe.stop,
         "select": recipe.select,
+        "eval_every": recipe.eval_every,
+        "metrics": recipe.metrics,
+        "extractor": recipe.extractor,
         "filter": None if model.copies is None else "copies",
         "value_range": None if output.value_range == usual else output.value_range,
         "precision": recipe.precision,

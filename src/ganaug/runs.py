@@ -17,9 +17,9 @@ import ganaug
 from ganaug.cards import render_card
 from ganaug.checkpoints import read_tensors, read_tree, write_tensors, write_tree
 from ganaug.config import Config
-from ganaug.copies import CopyFilter
+from ganaug.copies import CopyGate, has_gate
 from ganaug.datasets import labelled_images
-from ganaug.errors import GanaugError, RunError
+from ganaug.errors import DataError, GanaugError, RunError
 from ganaug.files import append_line, check_place, write_text
 from ganaug.fitting import Part, Recipe, output_of
 from ganaug.hashes import ImageHashes, pixel_hash
@@ -31,8 +31,10 @@ from ganaug.leaks import (
     read_references,
     write_references,
 )
+from ganaug.memorisation import Memorisation
 from ganaug.model import ImageModel, Output, Source
 from ganaug.spec import ImageSpec, LabelledImages
+from ganaug.splits import splits_from_file
 from ganaug.stopping import History, Progress
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ __all__ = ["FORMAT", "FormConfig", "OutputConfig", "Run", "RunConfig", "describe
 FORMAT = 1
 
 _REFERENCES = "references.safetensors"
+_MEMORISATION = "memorisation.json"
 
 
 class FormConfig(Config):
@@ -222,6 +225,13 @@ class Run:
 
         What was recorded after the last checkpoint happens again when training resumes.
         """
+        recorded = self.recorded_history(index)
+        history = History(progress for progress in recorded if progress.step <= until_step)
+        self.write_history(index, history)
+        return history
+
+    def recorded_history(self, index: int | None) -> History:
+        """Return what history.jsonl holds, less a torn last line; the file stays as it is."""
         path = self.part_folder(index) / "history.jsonl"
         history = History()
         for line in path.read_text("utf-8").splitlines() if path.exists() else []:
@@ -230,8 +240,6 @@ class Run:
             except (ValueError, TypeError):
                 break
             history.record(progress)
-        history = History(progress for progress in history if progress.step <= until_step)
-        self.write_history(index, history)
         return history
 
     def write_history(self, index: int | None, history: History) -> None:
@@ -259,7 +267,10 @@ class Run:
         for index, generator in zip(self.indices, model.generators, strict=True):
             self.write_generator(index, generator)
         if model.copies is not None:
-            add_references(self.path / _REFERENCES, {"hashes": model.copies.hashes})
+            add_references(self.path / _REFERENCES, model.copies.to_arrays())
+        if model.memorisation is not None:
+            text = json.dumps(model.memorisation.to_fields(), indent=2)
+            write_text(self.path / _MEMORISATION, f"{text}\n")
 
     def write_card(self, model: ImageModel) -> None:
         """Write card.md, which says in words what was fitted, on what, and what it is not for."""
@@ -280,16 +291,41 @@ class Run:
         """Read the fitted model. Raises RunError when files are missing or damaged."""
         manifest = self._read_manifest()
         generators = [self._read_generator(index, registry, manifest) for index in self.indices]
-        references = self.path / _REFERENCES
-        copies = None
-        if references.exists() or _REFERENCES in manifest:
-            self._check_intact(references, manifest)
-            hashes = read_tensors(references)[0].get("hashes")  # none: nothing is refused
-            copies = None if hashes is None else CopyFilter.from_tensor(hashes)
+        copies = self._read_gate(generators[0].spec, registry, manifest)
         output = Output(**self.config.output.model_dump())
         recipe = self.config.recipe
         source = Source(recipe.generator, recipe.settings)
-        return ImageModel(generators, self.config.class_names, output, copies, source)
+        model = ImageModel(generators, self.config.class_names, output, copies, source)
+        if copies is not None:
+            model.memorisation = self._read_memorisation(manifest)
+        return model
+
+    def _read_gate(
+        self, spec: ImageSpec, registry: Registry, manifest: dict[str, str]
+    ) -> CopyGate | None:
+        """Read what tells copies of training images; None when the run was fitted without."""
+        path = self.path / _REFERENCES
+        if not path.exists() and _REFERENCES not in manifest:
+            return None
+        self._check_intact(path, manifest)
+        tensors = read_tensors(path)[0]
+        if not has_gate(tensors):
+            return None
+        try:
+            return CopyGate.from_tensors(tensors, spec, registry)
+        except RunError as error:
+            raise RunError(f"{self.path}: {error}") from error
+
+    def _read_memorisation(self, manifest: dict[str, str]) -> Memorisation:
+        path = self.path / _MEMORISATION
+        self._check_intact(path, manifest)
+        try:
+            return Memorisation.from_fields(json.loads(path.read_text("utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(
+                f"{path}, which says whether the run has memorised training images, cannot be "
+                f"read: {error}. Restore it from a copy, or fit the run again."
+            ) from error
 
     def _read_generator(
         self, index: int | None, registry: Registry, manifest: dict[str, str]
@@ -309,6 +345,21 @@ class Run:
             raise RunError(
                 f"{path} does not fit generator {header['generator']!r} as installed here: "
                 f"{str(error).splitlines()[0]} The run was made by {self.config.provider}."
+            ) from error
+
+    # --- the rows ---------------------------------------------------------------------------
+
+    def recorded_splits(self, images: LabelledImages) -> tuple[str, ...]:
+        """Return the split of each row as splits.csv has it.
+
+        Raises RunError when the images are not those of the run: other ids, or other labels.
+        """
+        try:
+            return splits_from_file(images, self.path / "splits.csv")
+        except DataError as error:
+            raise RunError(
+                f"These are not the images that {self.path} was fitted on, which were "
+                f"{self.config.source}: {error}"
             ) from error
 
     # --- the leak guard ---------------------------------------------------------------------
@@ -348,17 +399,18 @@ class Run:
         images = labelled_images(dataset, groups=groups)
         check_leaks(images, self.read_references(), run=str(self.path))
 
-    def check_pixels(self, training: LabelledImages) -> None:
-        """Raise RunError when the run's training rows had other pixels, under the same ids.
+    def check_pixels(self, images: LabelledImages, split: str = "training") -> None:
+        """Raise RunError when rows of the run had other pixels, under the same ids.
 
-        training: decoded one at a time. A run that carries no references passes.
+        images: rows of one split of the run, decoded one at a time. A run that carries no
+        references passes.
         """
         if not self.has_references:
             return
-        references = self.read_references()
+        references = self.read_references(split)
         known = dict(zip(references.ids, references.pixels, strict=True))
-        for row, id_ in enumerate(training.ids):
-            if pixel_hash(np.asarray(training.pixels[row])) != known[id_].tobytes():
+        for row, id_ in enumerate(images.ids):
+            if pixel_hash(np.asarray(images.pixels[row])) != known[id_].tobytes():
                 raise RunError(
                     f"These are not the images that {self.path} was fitted on, which were "
                     f"{self.config.source}: names and labels are the same, pixels differ (first: "
@@ -372,6 +424,24 @@ class Run:
         files = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name != "manifest.json")
         digests = {p.relative_to(self.path).as_posix(): _sha256(p) for p in files}
         write_text(self.path / "manifest.json", json.dumps(digests, indent=2) + "\n")
+
+    def reseal(self, files: Sequence[Path]) -> None:
+        """Bring manifest.json up to date with files that were added, changed or removed.
+
+        What it says of all others stays, so that a file that was damaged before is not taken for
+        whole now; a run that is not finished has none, and stays without.
+        """
+        known = self._read_manifest()
+        manifest = dict(known)
+        for path in files:
+            name = path.relative_to(self.path).as_posix()
+            if path.exists():
+                manifest[name] = _sha256(path)
+            else:
+                manifest.pop(name, None)
+        if known and manifest != known:
+            text = json.dumps(dict(sorted(manifest.items())), indent=2)
+            write_text(self.path / "manifest.json", f"{text}\n")
 
     def unseal(self) -> None:
         """Remove the manifest while the files change."""

@@ -30,7 +30,8 @@ __all__ = ["Fitted", "Record", "read_fitted", "write_fitted"]
 class Record:
     """What a run holds beside the model.
 
-    rows: all training rows, without pixels. hashes: of these rows. histories: by part.
+    rows: all rows, without pixels; their splits say which validated, if any did. hashes: of
+        these rows. histories: by part.
     """
 
     config: RunConfig
@@ -69,7 +70,7 @@ def write_fitted(
             return
         described = {"form": _describe_form(form, labels, to_add)}
         run = Run.create(folder, record.config.model_copy(update=described))
-        splits = ["training"] * len(record.rows)
+        splits = record.rows.splits or ("training",) * len(record.rows)
         write_splits(folder / "splits.csv", record.rows, splits)
         run.write_references(record.hashes, splits)
         for index, history in zip(run.indices, record.histories, strict=True):

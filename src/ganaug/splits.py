@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SPLITS",
+    "bundle_rows",
     "kept_whole",
     "match_splits",
     "read_splits",
@@ -61,7 +62,7 @@ def split_rows(
             raise ConfigError(f"{name} must be a fraction, at least 0 and below 1; got {fraction}.")
     splits = np.array(_given_splits(images) or ["training"] * len(images), dtype=object)
     rng = np.random.default_rng(random_state)
-    bundles = _bundles(images, clusters)
+    bundles = bundle_rows(images, clusters)
     whole = "groups and near duplicates" if clusters else "groups"
     if images.splits is None and holdout > 0:
         held = _cut(images.labels, bundles, holdout, rng)
@@ -247,8 +248,8 @@ def _groups_text(images: LabelledImages, bundles: Sequence[list[int]]) -> str:
     return f"{len(images)} images in {len(bundles)} group{plural}"
 
 
-def _bundles(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Return the rows that must share a split, in order of appearance; most are alone."""
+def bundle_rows(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Return the rows that belong together, by groups and clusters, in order; most are alone."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

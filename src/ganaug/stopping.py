@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 __all__ = ["History", "Progress", "StoppingPolicy"]
 
@@ -50,7 +51,16 @@ class History(list[Progress]):
 
 
 class StoppingPolicy(ABC):
-    """Reads a history and says whether to stop. Pure: it keeps nothing between calls."""
+    """Reads a history and says whether to stop. Pure: it keeps nothing between calls.
+
+    needs_metrics: whether it reads `Progress.metrics`. Where a policy does, validation rows are
+        cut from the training rows and the averaged weights are scored on them during training.
+    metric_names: the scores that it reads, by their name in `Progress.metrics`. One that is not
+        computed is then an error before training, rather than a policy that never stops.
+    """
+
+    needs_metrics: ClassVar[bool] = False
+    metric_names: tuple[str, ...] = ()
 
     @abstractmethod
     def reason_to_stop(self, history: History) -> str | None:

@@ -23,8 +23,8 @@ def build(policies):
     return build
 
 
-def history(steps, *, losses=None, logs=None, seconds=1.0):
-    """So many steps of BATCH images; losses and logs are functions of the step, or fixed."""
+def history(steps, *, losses=None, logs=None, metrics=None, seconds=1.0):
+    """So many steps of BATCH images; other columns are functions of the step, or fixed."""
 
     def at(values, step):
         return values(step) if callable(values) else values or {}
@@ -36,6 +36,7 @@ def history(steps, *, losses=None, logs=None, seconds=1.0):
             epoch=0,
             losses=at(losses, step),
             logs=at(logs, step),
+            metrics=at(metrics, step),
             seconds=seconds * step,
         )
         for step in range(1, steps + 1)
@@ -45,13 +46,18 @@ def history(steps, *, losses=None, logs=None, seconds=1.0):
 HEALTHY = {"discriminator/hinge": 0.9, "generator/hinge": 0.1}
 
 
-def test_there_are_three_policies(policies):
-    assert set(policies) == {"max-images", "max-seconds", "divergence"}
+def test_there_are_four_policies(policies):
+    assert set(policies) == {"max-images", "max-seconds", "divergence", "plateau"}
 
 
 @pytest.mark.parametrize(
     ("name", "fields"),
-    [("max-images", {"images": 1}), ("max-seconds", {"seconds": 1}), ("divergence", {})],
+    [
+        ("max-images", {"images": 1}),
+        ("max-seconds", {"seconds": 1}),
+        ("divergence", {}),
+        ("plateau", {}),
+    ],
 )
 def test_an_empty_history_is_no_reason(build, name, fields):
     assert build(name, **fields).reason_to_stop(History()) is None
@@ -80,6 +86,9 @@ def test_max_seconds_stops_after_so_many_seconds(build):
         ("divergence", {"images": 0}),
         ("divergence", {"accuracy": 1.1}),
         ("divergence", {"loss": -1}),
+        ("plateau", {"patience": 0}),
+        ("plateau", {"min_delta": -0.1}),
+        ("plateau", {"mode": "best"}),
     ],
 )
 def test_a_budget_that_cannot_be_is_refused(build, name, fields):
@@ -149,12 +158,78 @@ def test_the_limits_can_be_chosen(build):
 
 @pytest.mark.parametrize(
     ("name", "fields"),
-    [("max-images", {"images": 500}), ("max-seconds", {"seconds": 5}), ("divergence", {})],
+    [
+        ("max-images", {"images": 500}),
+        ("max-seconds", {"seconds": 5}),
+        ("divergence", {}),
+        ("plateau", {"patience": 1000}),
+    ],
 )
 def test_policies_are_pure(build, name, fields):
     policy = build(name, **fields)
-    over, early = history(200, logs={"d_accuracy": 1.0}), history(2)
+    over, early = history(200, logs={"d_accuracy": 1.0}, metrics={"kid": 1.0}), history(2)
     before = list(over)
     assert policy.reason_to_stop(over) == policy.reason_to_stop(over) is not None
     assert policy.reason_to_stop(early) is None
     assert list(over) == before
+
+
+def scored(*scores, name="kid", every=2):
+    """An evaluation every so many steps; None for one that gave no such score."""
+
+    def at(step):
+        number, rest = divmod(step, every)
+        score = None if rest else scores[number - 1]
+        return {} if score is None else {name: score}
+
+    return history(every * len(scores), metrics=at)
+
+
+def test_plateau_stops_when_the_score_has_not_improved_for_its_patience(build):
+    policy = build("plateau", patience=400)
+    assert policy.reason_to_stop(scored(5.0, 3.0, 4.0)) is None
+    assert policy.reason_to_stop(scored(5.0, 3.0, 4.0, 3.5)) == (
+        "kid has not improved for 400 images"
+    )
+    assert policy.reason_to_stop(scored(5.0, 3.0, 4.0, 2.9)) is None
+
+
+def test_plateau_goes_up_or_down_as_it_is_told(build):
+    rising = scored(1.0, 2.0, 3.0, 4.0, name="recall")
+    assert (
+        build("plateau", metric="recall", mode="max", patience=200).reason_to_stop(rising) is None
+    )
+    assert build("plateau", metric="recall", mode="min", patience=200).reason_to_stop(rising)
+
+
+def test_plateau_asks_for_an_improvement_of_min_delta_over_the_last_one(build):
+    creeping = scored(5.0, 4.9, 4.8, 4.7)
+    assert build("plateau", patience=600, min_delta=0.5).reason_to_stop(creeping)
+    assert build("plateau", patience=600, min_delta=0.25).reason_to_stop(creeping) is None
+    assert build("plateau", patience=600).reason_to_stop(scored(5.0, 5.0, 5.0, 5.0))
+
+
+def test_plateau_speaks_at_evaluations_only(build):
+    policy, records = build("plateau", patience=300), scored(5.0, 6.0, 6.0)
+    assert policy.reason_to_stop(records[:5]) is None
+    assert policy.reason_to_stop(records)
+
+
+def test_plateau_is_silent_while_the_metric_is_missing(build):
+    policy = build("plateau", metric="fid", patience=100)
+    assert policy.reason_to_stop(scored(1.0, 1.0, 1.0)) is None
+    assert policy.reason_to_stop(scored(None, None, 3.0, name="fid")) is None
+
+
+def test_plateau_takes_a_score_that_is_no_number_for_no_improvement(build):
+    policy = build("plateau", patience=400)
+    assert policy.reason_to_stop(scored(math.nan, 3.0, 2.0)) is None
+    assert policy.reason_to_stop(scored(3.0, math.nan, math.nan))
+
+
+def test_plateau_says_what_it_reads_and_the_others_read_no_scores(build, policies):
+    policy = build("plateau", metric="fid")
+    assert policy.needs_metrics
+    assert policy.metric_names == ("fid",)
+    others = [build("max-images", images=1), build("max-seconds", seconds=1), build("divergence")]
+    assert not any(other.needs_metrics or other.metric_names for other in others)

@@ -183,7 +183,7 @@ def test_an_unknown_plugin_to_show(photos, refused):
         (("--holdout", "1.5"), ["holdout", "1.5"]),
         (("--class", "rear"), ["'rear'", "'rare'"]),
         (("--device", "abacus"), ["'abacus'"]),
-        (("--select", "best"), ["best", "Use 'last' or 'average'"]),
+        (("--select", "best"), ["best", "--eval-every N"]),
         (("--split", "nowhere.csv"), ["nowhere.csv"]),
         (("--sise", "16"), ["--sise", "--size"]),
     ],

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import signal
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
 from cli.scenes import TINY, tree, write_images
+from ganaug.checkpoints import read_tensors
 from ganaug.runs import Run
 from ganaug.sampling import BalancedSampler
 
@@ -51,7 +54,7 @@ def test_a_run_holds_what_it_promises(ganaug, photos):
     assert files == {
         *("run.toml", "splits.csv", "history.jsonl", "generator.safetensors", "card.md"),
         *("references.safetensors", "checkpoint/state.safetensors", "samples/grid.png"),
-        "manifest.json",
+        *("manifest.json", "memorisation.json"),
     }
     assert "ganaug sample runs/one" in result.out
     assert "ganaug augment photos --run runs/one" in result.out
@@ -254,7 +257,204 @@ def test_a_damaged_held_out_image_is_found_before_training(ganaug, photos, fitte
 
 
 def test_a_run_keeps_hashes_of_training_images_and_shows_synthetic_ones_only(fitted):
-    hashes = load_file(fitted / "references.safetensors")["hashes"]
-    assert hashes.shape == (2 * 4, 16)  # four images, as they are and mirrored
+    kept = load_file(fitted / "references.safetensors")
+    assert kept["gate-1.pixels"].shape == (4, 64)  # of images of 16 x 16 pixels, three channels
+    gate = [array for name, array in kept.items() if name.startswith("gate-1")]
+    assert len(gate) == 6
+    assert all(array.size <= 4 * 64 for array in gate)
     with Image.open(fitted / "samples/grid.png") as sheet:
         assert sheet.height < 2 * 64  # one row, of the one class
+
+
+@pytest.fixture
+def many(tmp_path, monkeypatch):
+    """A folder of class folders: 60 images of one class, 40 of another; the cwd above it."""
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "many" / "common", 60)
+    write_images(tmp_path / "many" / "rare", 40)
+    return Path("many")
+
+
+SCORED = ("--eval-every", 32, *TINY)
+
+
+def splits(run):
+    with (Path(run) / "splits.csv").open() as file:
+        return [(row["label"], row["split"]) for row in csv.DictReader(file)]
+
+
+def scores(run):
+    return {line["images_seen"]: line["metrics"] for line in history(run) if line["metrics"]}
+
+
+def test_scores_are_of_validation_rows_that_are_neither_trained_on_nor_held_out(ganaug, many):
+    ganaug("fit", many, "--out", "plain", *TINY)
+    result = ganaug("fit", many, "--out", "run", *SCORED)
+    assert result.code == 0
+    counts = Counter(splits("run"))
+    assert counts["common", "validation"] == 5
+    assert counts["rare", "validation"] == 3
+    assert Run.open("run").config.counts == {"common": 43, "rare": 29}
+    held = [(label, split) for label, split in splits("plain") if split == "holdout"]
+    assert held == [(label, split) for label, split in splits("run") if split == "holdout"]
+    assert set(scores("run")) == {32, 64}
+    assert set(scores("run")[64]) == {"kid", "kid_subset_std"}
+    text = " ".join(result.out.split())
+    assert "kid of random-conv features every 32 images, on the 8 validation rows" in text
+    assert "2 evaluations on validation rows took" in text
+
+
+def test_nothing_is_scored_and_no_row_put_aside_unless_it_is_needed(ganaug, many):
+    result = ganaug("fit", many, "--out", "run", *TINY)
+    assert "validation" not in {split for _, split in splits("run")}
+    assert not scores("run")
+    assert "Scores" not in result.out
+
+
+def test_resuming_has_the_same_scores_and_selects_the_same(ganaug, many):
+    best = ("--select", "best", *SCORED)
+    ganaug("fit", many, "--out", "a", *best, "--images", 128)
+    ganaug("fit", many, "--out", "b", *best, "--images", 64)
+    assert ganaug("fit", many, "--out", "b", "--resume", "--images", 128).code == 0
+    assert scores("a") == scores("b")
+    assert len(scores("a")) == 4
+    assert weights("a") == weights("b")
+    assert Run.open("a").config == Run.open("b").config
+
+
+def test_the_best_weights_are_those_of_the_best_score(ganaug, many, monkeypatch):
+    from ganaug.builtin.metrics.kid import KID
+
+    given = iter([0.5, 9.0, 3.0, 1.0, 2.0])  # the first is of the rehearsal
+    monkeypatch.setattr(KID, "compute", lambda self: {"kid": next(given)})
+    ganaug("fit", many, "--out", "run", "--select", "best", *SCORED, "--images", 128)
+    assert [score["kid"] for score in scores("run").values()] == [9.0, 3.0, 1.0, 2.0]
+    ganaug("fit", many, "--out", "last", "--split", "run/splits.csv", *TINY, "--images", 96)
+    best, last = (read_tensors(Path(f"{run}/generator.safetensors"))[0] for run in ("run", "last"))
+    assert all(torch.equal(best[name], last[name]) for name in best)
+
+
+def test_each_class_has_its_own_best(ganaug, many):
+    per_class = ("--conditioning", "per-class", "--select", "best")
+    options = ("--metric", "kid", "--eval-every", 32, *TINY)
+    write_images(many / "other", 60)
+    assert ganaug("fit", many, "--out", "a", *per_class, *options, "--images", 96).code == 2
+    for number in range(40, 80):
+        write_images(many / "new", 1, seed=number)
+        (many / "new/0.png").rename(many / f"rare/{number}.png")
+        (many / "new").rmdir()
+    assert ganaug("fit", many, "--out", "a", *per_class, *options, "--images", 96).code == 0
+    assert len(scores("a/classes/0")) == len(scores("a/classes/1")) == 3
+    assert scores("a/classes/0") != scores("a/classes/1")
+
+
+def test_a_policy_that_reads_scores_has_them_and_stops(ganaug, many):
+    stop = "plateau:patience=32,min_delta=1000"
+    result = ganaug("fit", many, "--out", "run", *SCORED, "--stop", stop)
+    assert "done, kid has not improved for 32 images" in result.out
+    assert len(scores("run")) == 2
+    recipe = Run.open("run").config.recipe
+    assert (recipe.metrics, recipe.extractor, recipe.eval_every) == (("kid",), "random-conv", 32)
+    again = ganaug("fit", many, "--out", "run", "--resume")
+    assert "run is finished: kid has not improved for 32 images" in again.out
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--select", "best"), "64 training images end before the first, at 5,000"),
+        (("--stop", "plateau:metric=fid"), "Plateau reads the score 'fid'"),
+        (("--metric", "kidd"), "Did you mean 'kid'"),
+        (("--extractor", "random"), "random-conv"),
+        (("--metric", "kid:subset_size=99"), "8 validation images of all classes, too few"),
+        (("--metric", "kid", "--class", "rare"), "there are 3 of all classes"),
+    ],
+)
+def test_scores_that_cannot_be_are_refused_before_anything_is_written(
+    ganaug, many, options, message
+):
+    result = ganaug("fit", many, "--out", "run", *TINY, *options)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert message in result.err
+    assert not Path("run").exists()
+
+
+def test_a_split_with_validation_rows_brings_its_own(ganaug, many):
+    rows = [f"common/{n}.png,{'validation' if n < 9 else 'training'}" for n in range(60)]
+    rows += [f"rare/{n}.png,{'holdout' if n < 4 else 'training'}" for n in range(40)]
+    Path("split.csv").write_text("\n".join(["id,split", *rows]))
+    result = ganaug("fit", many, "--out", "run", "--split", "split.csv", *SCORED)
+    assert "on the 9 validation rows" in " ".join(result.out.split())
+    assert Counter(splits("run"))["common", "validation"] == 9
+
+
+def test_what_is_scored_cannot_be_changed_by_resuming(ganaug, many):
+    ganaug("fit", many, "--out", "run", *SCORED)
+    more = ("fit", many, "--out", "run", "--resume", "--images", 128)
+    for option, value in (("--eval-every", 16), ("--metric", "c2st"), ("--extractor", "pca")):
+        result = ganaug(*more, option, value)
+        assert result.code == 2
+        assert result.err.startswith(f"Error: {option} is ")
+    same = ("--eval-every", 32, "--metric", "kid", "--extractor", "random-conv")
+    assert ganaug(*more, *same).code == 0
+
+
+def test_a_run_without_validation_rows_takes_no_policy_that_reads_scores(ganaug, many):
+    ganaug("fit", many, "--out", "run", *TINY)
+    result = ganaug("fit", many, "--out", "run", "--resume", "--images", 128, "--stop", "plateau")
+    assert result.code == 2
+    assert "this run was begun without" in result.err
+
+
+def test_a_training_that_ends_before_its_first_evaluation_says_so(ganaug, many):
+    stop = ("--stop", "max-images:images=16")
+    result = ganaug("fit", many, "--out", "run", "--select", "best", *SCORED, *stop)
+    assert result.code == 0
+    assert "ended before it was evaluated" in result.err
+
+
+def events(run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(
+        str(Path(run) / "tensorboard"), size_guidance={"scalars": 0, "images": 0}
+    )
+    return found.Reload()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_has_losses_scores_and_sample_grids(ganaug, many):
+    options = ("--batch-size", 8, "--tensorboard")
+    result = ganaug("fit", many, "--out", "run", *SCORED, *options, "--images", 192)
+    assert result.code == 0
+    found = events("run")
+    kid = [(event.step, event.value) for event in found.Scalars("metric/kid")]
+    assert kid == [(n, pytest.approx(s["kid"])) for n, s in scores("run").items()]
+    losses = {line["images_seen"]: line["losses"] for line in history("run")}
+    name = next(iter(losses[160]))
+    written = {event.step: event.value for event in found.Scalars(f"loss/{name}")}
+    assert set(written) == {32, 64, 96, 128, 160, 192}  # at evaluations, and every 20 steps
+    assert written[160] == pytest.approx(losses[160][name])
+    assert [image.step for image in found.Images("samples")] == [32, 64, 96, 128, 160, 192]
+    assert not list(Path("run").rglob("*.yaml"))
+    manifest = json.loads(Path("run/manifest.json").read_text())
+    assert set(manifest) == {n for n in tree(Path("run")) if (Path("run") / n).is_file()} - {
+        "manifest.json"
+    }
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_tensorboard_goes_on_where_a_run_is_resumed(ganaug, many):
+    ganaug("fit", many, "--out", "run", *SCORED, "--tensorboard")
+    ganaug("fit", many, "--out", "run", "--resume", "--images", 128, "--tensorboard")
+    assert [event.step for event in events("run").Scalars("metric/kid")] == [32, 64, 96, 128]
+
+
+def test_tensorboard_that_is_not_installed_is_said_before_anything_is_written(
+    ganaug, many, monkeypatch
+):
+    monkeypatch.setattr("ganaug.cli.tensorboard.find_spec", lambda name: None)
+    result = ganaug("fit", many, "--out", "run", *TINY, "--tensorboard")
+    assert result.code == 2
+    assert "pip install 'ganaug[tensorboard]'" in result.err
+    assert not Path("run").exists()

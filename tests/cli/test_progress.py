@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -36,6 +37,19 @@ def test_losses_are_summed_by_phase():
     assert losses_text(step(10, 1.0)) == "D 0.75 G 1.00"
     both = {"generator/a": 1.0, "guide/b": 2.0}
     assert losses_text(step(10, 1.0, **both)) == "generator 1.00 guide 2.00"
+
+
+def test_the_newest_score_stays_beside_the_losses():
+    screen = io.StringIO()
+    with _Lines(Console(file=screen, width=200)) as report:
+        report.start("all", Budget(None, None))
+        for n, metrics in enumerate([{}, {"kid": 0.01234, "kid_subset_std": 1.0}, {}]):
+            report.update(replace(step(10 * n, 1.0 * n), metrics=metrics))
+            report.saved()
+    before, scored, after = screen.getvalue().splitlines()[1:]
+    assert "kid" not in before
+    assert "D 0.75 G 1.00 kid 0.0123" in scored
+    assert "kid 0.0123" in after
 
 
 @pytest.mark.parametrize(

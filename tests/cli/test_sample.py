@@ -85,7 +85,7 @@ def test_class_names_that_are_no_file_names_are_made_safe(ganaug, tmp_path, monk
 
 def test_copies_are_left_out_with_a_warning(ganaug, fitted, monkeypatch):
     monkeypatch.setattr(
-        "ganaug.copies.CopyFilter.find", lambda self, pixels, _: np.arange(len(pixels)) % 8 > 0
+        "ganaug.copies.CopyGate.find", lambda self, pixels, _: np.arange(len(pixels)) % 8 > 0
     )
     result = ganaug("sample", fitted, "--out", "new", "-n", 16)
     assert result.code == 0

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import ganaug
-from ganaug.cli import augment, data, demo, fit, plugins, sample
+from ganaug.cli import augment, data, demo, evaluate, fit, plugins, reader_study, sample
 from ganaug.cli.console import line
 from ganaug.errors import GanaugError, TrainingFailedError
 
@@ -46,6 +46,8 @@ demo.register(app)
 fit.register(app)
 sample.register(app)
 augment.register(app)
+evaluate.register(app)
+reader_study.register(app)
 data.register(app)
 plugins.register(app)
 

@@ -75,6 +75,14 @@ def augment(
     seed: Annotated[
         int, typer.Option(metavar="S", min=0, help="The same seed draws the same images.")
     ] = 0,
+    allow_memorised: Annotated[
+        bool,
+        typer.Option(
+            "--allow-memorised",
+            help="Use a run that was found to give near copies of its training images; those are "
+            "dropped.",
+        ),
+    ] = False,
     open_: Open = None,
     window: Window = None,
     allow_burned_in: AllowBurnedIn = False,
@@ -94,13 +102,14 @@ def augment(
     check_outside(out, data)
     strategy = None if sampling_strategy is None else parse_strategy(sampling_strategy)
     opened, registry = Run.open(run), Registry.load()
+    model = opened.read_model(registry)
+    check_memorised(model, run, allowed=allow_memorised)
     with status("Reading images"):
         given = open_fields(open_, window, allow_burned_in)
         fields = {**opened.config.source_fields, **given}
         images = open_images(data, registry, fields)
         training = rows_to_write(opened, images, split)
     plan = plan_counts(training, strategy, opened.config.class_names)
-    model = opened.read_model(registry)
     check_channels(training, model)
     with new_folder(out) as folder:
         added = export_balanced(training, model, plan.to_add, folder, seed=seed, source=str(run))
@@ -110,6 +119,9 @@ def augment(
             f"Left as they are, since the run was not trained on them: {', '.join(plan.left)}.",
             soft_wrap=True,
         )
+    if dropped := sum(model.dropped.values()):
+        copies = "copy" if dropped == 1 else "copies"
+        output().print(f"{dropped:,} near {copies} of training images dropped.")
     output().print(
         f"{len(training) + sum(added.values()):,} images in {out}; manifest.csv says what each is.",
         soft_wrap=True,
@@ -123,12 +135,12 @@ def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> Label
     trained on, RunError for other images than the run's when there is no file, DataError for a
     file of other images or without training rows.
     """
-    from ganaug.cli.rows import recorded_rows, training_rows
+    from ganaug.cli.rows import training_rows
     from ganaug.splits import splits_from_file
 
     if split is None:
         try:
-            training = training_rows(images, recorded_rows(run, images))
+            training = training_rows(images, run.recorded_splits(images))
             run.check_pixels(training)
         except RunError as error:
             raise RunError(
@@ -142,6 +154,17 @@ def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> Label
         raise DataError(f"{split} has no training rows, so there is nothing to grow.")
     run.check_leaks(images.subset([row for row, name in enumerate(splits) if name != "training"]))
     return training
+
+
+def check_memorised(model: ImageModel, run: Path, *, allowed: bool) -> None:
+    """Raise RunError for a model that has memorised training images, unless that is allowed."""
+    found = model.memorisation
+    if found is None or not found.flagged or allowed:
+        return
+    raise RunError(
+        f"{run} has memorised training images: {found}. Fit it on more images or for less long, "
+        "or drop the copies with --allow-memorised."
+    )
 
 
 def check_channels(images: LabelledImages, model: ImageModel) -> None:

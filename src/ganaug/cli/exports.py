@@ -14,6 +14,7 @@ import numpy as np
 
 from ganaug.files import write_bytes, write_text
 from ganaug.pixels import to_pil
+from ganaug.randomness import class_seed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,12 +87,6 @@ class ClassFolders:
         file = f"{folder}/{self._files[label].take(stem, '.png')}"
         picture(pixels, value_range).save(self._folder / file)
         return file
-
-
-def class_seed(seed: int, class_: int) -> int:
-    """Return the seed to draw a class with, different for each class."""
-    state = np.random.SeedSequence([seed, class_]).generate_state(1, np.uint64)
-    return int(state[0] >> 16)
 
 
 def picture(pixels: NDArray[Any], value_range: tuple[float, float]) -> Image.Image:

@@ -22,6 +22,7 @@ _EPILOG = """[bold]Examples[/bold]
   ganaug fit photos/ --out runs/photos --resume --minutes 20"""
 
 _MODEL, _LENGTH, _ROWS, _COMPUTING = "Model", "How long", "Images", "Computing"
+_SCORES = "Scores during training"
 
 
 class _Conditioning(StrEnum):
@@ -89,6 +90,43 @@ def fit(
         _Select | None,
         typer.Option(help="Which weights to hand out.", rich_help_panel=_MODEL),
     ] = None,
+    eval_every: Annotated[
+        int | None,
+        typer.Option(
+            "--eval-every",
+            metavar="N",
+            min=1,
+            help="Score the averaged weights on validation rows every N training images. 5,000 "
+            "unless given, where --select best or a policy needs scores.",
+            rich_help_panel=_SCORES,
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="A metric to score by; the first decides what is best. kid unless given. "
+            "Repeatable.",
+            rich_help_panel=_SCORES,
+        ),
+    ] = None,
+    extractor: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The features that metrics compare; random-conv unless given.",
+            rich_help_panel=_SCORES,
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Write the history and sample grids for TensorBoard, too.",
+            rich_help_panel=_SCORES,
+        ),
+    ] = False,
     images: Annotated[
         int | None,
         typer.Option(
@@ -178,7 +216,8 @@ def fit(
 ) -> None:
     """Train a generator on labelled images and write a run directory.
 
-    A fifth of the images is held out for final scores, unless told otherwise.
+    A fifth of the images is held out for final scores, unless told otherwise. Where scores are
+    needed during training, a tenth of the others is put aside for them.
 
     Ctrl-C saves; --resume goes on where it stopped.
     """
@@ -191,6 +230,9 @@ def fit(
         size=size,
         conditioning=conditioning and conditioning.value,
         select=select and select.value,
+        eval_every=eval_every,
+        metrics=None if metrics is None else tuple(metrics),
+        extractor=extractor,
         total_images=images,
         minutes=minutes,
         stop=None if stop is None else tuple(stop),
@@ -201,6 +243,7 @@ def fit(
         batch_size=batch_size,
         precision=precision and precision.value,
         device=device,
+        tensorboard=tensorboard,
     )
     from ganaug.cli.session import fit_run, resume_run
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ganaug.stopping import Progress
 
-__all__ = ["Budget", "Report", "counting", "duration", "losses_text", "open_report"]
+__all__ = ["Budget", "Report", "counting", "duration", "losses_text", "open_report", "score_text"]
 
 #: Steps over which the speed is averaged.
 _STEPS = 100
@@ -56,6 +56,7 @@ class Report(ABC):
         self._console = console
         self._budget = Budget(None, None)
         self._recent: deque[Progress] = deque(maxlen=_STEPS)
+        self._scores = ""
 
     def __enter__(self) -> Self:
         return self
@@ -67,10 +68,12 @@ class Report(ABC):
         """Begin a part."""
         self._budget = budget
         self._recent.clear()
+        self._scores = ""
 
     def update(self, progress: Progress) -> None:
         """Take note of a step."""
         self._recent.append(progress)
+        self._scores = score_text(progress) or self._scores
 
     @abstractmethod
     def saved(self) -> None:
@@ -81,7 +84,7 @@ class Report(ABC):
         """End a part."""
 
     def _figures(self) -> tuple[str, str, str, str]:
-        """Return images, speed, losses and time left as text."""
+        """Return images, speed, losses with the newest score, and time left as text."""
         first, last = self._recent[0], self._recent[-1]
         elapsed = last.seconds - first.seconds
         speed = (last.images_seen - first.images_seen) / elapsed if elapsed > 0 else 0.0
@@ -90,7 +93,7 @@ class Report(ABC):
         return (
             f"{last.images_seen:,}{total} images",
             f"{speed:,.0f}/s" if speed else "",
-            losses_text(last),
+            " ".join(filter(None, (losses_text(last), self._scores))),
             "" if left is None else f"{duration(left)} left",
         )
 
@@ -210,6 +213,11 @@ def losses_text(progress: Progress) -> str:
     if len(set(initials.values())) < len(initials):
         initials = {phase: phase for phase in sums}
     return " ".join(f"{initials[phase]} {value:.2f}" for phase, value in sums.items())
+
+
+def score_text(progress: Progress) -> str:
+    """Return the first score on validation rows, or nothing where there is none."""
+    return next((f"{name} {value:.3g}" for name, value in progress.metrics.items()), "")
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,9 @@ _FIXED = {
     "size": "--size",
     "conditioning": "--conditioning",
     "select": "--select",
+    "eval_every": "--eval-every",
+    "metrics": "--metric",
+    "extractor": "--extractor",
     "random_state": "--seed",
     "precision": "--precision",
 }
@@ -35,7 +38,7 @@ _EXTENDED = ("total_images", "minutes", "stop")
 class FitRequest:
     """The options of ``ganaug fit``; None, or nothing, where the user said nothing.
 
-    fields: of the dataset plugin, as text.
+    fields: of the dataset plugin, as text. tensorboard: of this command, not of the run.
     """
 
     data: str
@@ -46,6 +49,9 @@ class FitRequest:
     size: int | None = None
     conditioning: str | None = None
     select: str | None = None
+    eval_every: int | None = None
+    metrics: tuple[str, ...] | None = None
+    extractor: str | None = None
     total_images: int | None = None
     minutes: float | None = None
     stop: tuple[str, ...] | None = None
@@ -56,6 +62,7 @@ class FitRequest:
     batch_size: int | None = None
     precision: str | None = None
     device: str = "auto"
+    tensorboard: bool = False
 
     def given(self, names: Sequence[str]) -> dict[str, Any]:
         """Return the options among `names` that the user gave."""
@@ -64,7 +71,7 @@ class FitRequest:
 
 def make_recipe(request: FitRequest, registry: Registry) -> Recipe:
     """Return the recipe, every default filled in. Raises ConfigError for a wrong option."""
-    from ganaug.fitting import Recipe, policies_of
+    from ganaug.fitting import Recipe, policies_of, with_validation
     from ganaug.selection import check_selection
 
     generator = request.generator or Recipe.model_fields["generator"].default
@@ -73,8 +80,8 @@ def make_recipe(request: FitRequest, registry: Registry) -> Recipe:
     options = request.given([*_FIXED, *_EXTENDED, "batch_size"])
     recipe = Recipe.from_fields({**options, "generator": generator, "settings": config.to_fields()})
     check_selection(recipe.select)
-    policies_of(recipe, registry, parts=1)  # a misspelt policy is found before data are read
-    return recipe
+    policies = policies_of(recipe, registry, parts=1)
+    return with_validation(recipe, policies)
 
 
 def extended_recipe(request: FitRequest, config: RunConfig, registry: Registry) -> Recipe:
@@ -100,7 +107,13 @@ def extended_recipe(request: FitRequest, config: RunConfig, registry: Registry) 
     if request.batch_size is not None and "batch_size" not in fields:
         _check_same("--batch-size", request.batch_size, recorded.batch_size)
     recipe = Recipe.from_fields({**recorded.to_fields(), **request.given(_EXTENDED)})
-    policies_of(recipe, registry, parts=1)
+    policies = policies_of(recipe, registry, parts=1)
+    if recipe.eval_every is None and any(policy.needs_metrics for policy in policies):
+        raise ConfigError(
+            "--stop has a policy that reads scores on validation rows, and this run was begun "
+            "without: it has trained on all rows that could be cut. Use other policies, or fit a "
+            "new run with --eval-every."
+        )
     return recipe
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from ganaug.model import ImageModel
 
-__all__ = ["export_samples", "register"]
+__all__ = ["export_samples", "register", "warn_if_memorised"]
 
 _EPILOG = """[bold]Example[/bold]
 
@@ -51,6 +52,7 @@ def sample(
     opened = Run.open(run)
     indices = sorted(class_indices(classes or opened.config.class_names, opened.config.class_names))
     model = opened.read_model(Registry.load())
+    warn_if_memorised(model, run)
     with new_folder(out) as folder:
         counts = export_samples(model, folder, indices, n, seed=seed, source=str(run))
     output().print(
@@ -59,6 +61,17 @@ def sample(
         + f"). See {out / 'grid.png'}.",
         soft_wrap=True,
     )
+
+
+def warn_if_memorised(model: ImageModel, run: Path) -> None:
+    """Warn when the audit of a run found that it has memorised training images."""
+    found = model.memorisation
+    if found is not None and found.flagged:
+        warnings.warn(
+            f"{run} has memorised training images: {found}. Near copies are dropped; others may "
+            "be missed.",
+            stacklevel=2,
+        )
 
 
 def export_samples(

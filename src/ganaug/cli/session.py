@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ganaug.cli.console import command, output, status
 from ganaug.cli.console import stderr as stderr_console
+from ganaug.cli.exports import folder_names
 from ganaug.cli.interrupts import Interrupts
 from ganaug.cli.progress import Budget, Report, open_report
 from ganaug.cli.requests import FitRequest, extended_recipe, make_recipe, recorded_fields
-from ganaug.cli.rows import cut_rows, recorded_rows, training_rows, training_set
+from ganaug.cli.rows import cut_rows, loaded_rows, training_rows
 from ganaug.cli.summary import print_header, print_result
+from ganaug.cli.tensorboard import EventFiles, check_tensorboard
 from ganaug.errors import ConfigError, RunError, TrainingFailedError
 from ganaug.fitting import (
     DEFAULT_TOTAL_IMAGES,
@@ -23,6 +26,7 @@ from ganaug.fitting import (
     fit_part,
     make_model,
     plan_parts,
+    plan_validations,
     policies_of,
     start_training,
 )
@@ -32,12 +36,14 @@ from ganaug.runs import Run, describe_run
 from ganaug.sources import check_outside, open_images
 from ganaug.splits import write_splits
 from ganaug.stopping import History, first_reason
+from ganaug.validation import DEFAULT_EVAL_EVERY
 
 if TYPE_CHECKING:
     from ganaug.model import ImageModel
     from ganaug.spec import LabelledImages
     from ganaug.stopping import Progress, StoppingPolicy
     from ganaug.training import Training
+    from ganaug.validation import Validation
 
 __all__ = ["Session", "fit_run", "resume_run"]
 
@@ -52,6 +58,8 @@ def fit_run(request: FitRequest) -> int:
     Everything that the user gave is checked before anything is written. Raises GanaugError.
     """
     _check_single_process()
+    if request.tensorboard:
+        check_tensorboard()
     Run.check_free(request.out)
     check_outside(request.out, request.data)
     registry = Registry.load()
@@ -65,9 +73,10 @@ def fit_run(request: FitRequest) -> int:
             holdout=request.holdout,
             split=request.split,
             random_state=recipe.random_state,
+            validate=recipe.eval_every is not None,
         )
-        chosen = training_set(images, splits, request.classes, recipe.size)
-    parts = _plan(chosen, recipe, registry)
+        rows = loaded_rows(images, splits, request.classes, recipe.size)
+    parts = _plan(rows["training"], recipe, registry)
     config = describe_run(
         training_rows(images, splits),
         parts,
@@ -76,7 +85,14 @@ def fit_run(request: FitRequest) -> int:
         source=request.data,
         source_fields=request.fields,
     )
-    session = Session(Run(request.out, config), chosen, parts, registry, request.device)
+    session = Session(
+        Run(request.out, config),
+        rows,
+        parts,
+        registry,
+        request.device,
+        tensorboard=request.tensorboard,
+    )
     print_header(session, images, splits)
     Run.create(request.out, config)
     write_splits(request.out / "splits.csv", images, splits)
@@ -87,17 +103,19 @@ def fit_run(request: FitRequest) -> int:
 def resume_run(request: FitRequest) -> int:
     """Go on with a run, on the same images; return the exit code. Raises GanaugError."""
     _check_single_process()
+    if request.tensorboard:
+        check_tensorboard()
     run = Run.open(request.out)
     registry = Registry.load()
     recipe = extended_recipe(request, run.config, registry)
     fields = recorded_fields(request, run.config)
     with status("Reading images"):
         images = open_images(request.data, registry, fields)
-        splits = recorded_rows(run, images)
+        splits = run.recorded_splits(images)
         if request.split is not None or request.holdout is not None:
             _check_splits(request, images, splits, recipe)
-        chosen = training_set(images, splits, run.config.class_names, recipe.size)
-    parts = _plan(chosen, recipe, registry)
+        rows = loaded_rows(images, splits, run.config.class_names, recipe.size)
+    parts = _plan(rows["training"], recipe, registry)
     source = run.config.source
     config = describe_run(
         training_rows(images, splits),
@@ -113,7 +131,14 @@ def resume_run(request: FitRequest) -> int:
             "and labels are the same, pixels differ. Give the images as they were, or fit a new "
             "run."
         )
-    session = Session(Run(request.out, config), chosen, parts, registry, request.device)
+    session = Session(
+        Run(request.out, config),
+        rows,
+        parts,
+        registry,
+        request.device,
+        tensorboard=request.tensorboard,
+    )
     session.restore()
     if session.nothing_to_do():
         output().print(
@@ -138,31 +163,41 @@ class _PartState:
     part: Part
     training: Training
     history: History
+    validation: Validation | None
     steps: int = 0  # trained by this command
+    seconds: float = 0.0  # trained by others, before
 
 
 class Session:
     """The trainings of a run, and what is written of them.
 
-    images: the training rows of the run's classes, loaded. Raises ConfigError for a device or
-    precision that this machine lacks.
+    rows: of the run's classes by split, loaded. tensorboard: whether to write event files too.
+    Raises ConfigError for a device or precision that this machine lacks, and what
+    `plan_validations` raises.
     """
 
     def __init__(
         self,
         run: Run,
-        images: LabelledImages,
+        rows: Mapping[str, LabelledImages],
         parts: Sequence[Part],
         registry: Registry,
         device: str = "auto",
+        *,
+        tensorboard: bool = False,
     ) -> None:
         self.run = run
-        self.images = images
+        self.images, self.holdout = rows["training"], rows["holdout"]
+        self._tensorboard = tensorboard
         self.recipe: Recipe = run.config.recipe
         self.policies: list[StoppingPolicy] = policies_of(self.recipe, registry, len(parts))
+        validations = plan_validations(
+            *(self.images, rows["validation"], parts, self.policies, self.recipe, registry),
+            tell=_warn,
+        )
         self.states = [
-            _PartState(part, start_training(part, self.recipe, device=device), History())
-            for part in parts
+            _PartState(part, start_training(part, self.recipe, device=device), History(), scored)
+            for part, scored in zip(parts, validations, strict=True)
         ]
         self._saved_at = time.monotonic()
 
@@ -172,6 +207,9 @@ class Session:
             saved = self.run.read_checkpoint(state.part.index)
             if saved is not None:
                 state.training.load_state_dict(saved)
+                state.seconds = state.training.seconds
+                if state.validation is not None:
+                    state.validation.load_state_dict(saved["validation"])
             step = state.training.step
             state.history = self.run.read_history(state.part.index, until_step=step)
 
@@ -224,28 +262,60 @@ class Session:
             report.end(reason)
             return
 
+        board = self._open_board(state)
+
         def on_step(progress: Progress) -> None:
             state.steps += 1
             self.run.append_history(state.part.index, progress)
             report.update(progress)
+            if board is not None:
+                board.update(progress)
             if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_CHECKPOINTS:
                 self._save(state)
                 report.saved()
             interrupts.check()
 
         try:
-            reason = fit_part(state.training, self.policies, history=state.history, on_step=on_step)
+            reason = fit_part(
+                state.training,
+                self.policies,
+                history=state.history,
+                validation=state.validation,
+                on_step=on_step,
+            )
         finally:
             if state.steps:
                 self._save(state)
+            if board is not None:
+                board.close()
         report.end(reason)
         interrupts.check()
+
+    def _open_board(self, state: _PartState) -> EventFiles | None:
+        """Return what writes event files of a part; None when nobody asked for them."""
+        if not self._tensorboard:
+            return None
+        folder = self.run.path / "tensorboard"
+        if state.part.index is not None:
+            folder /= folder_names(self.run.config.class_names)[state.part.name]
+        every = self.recipe.eval_every or DEFAULT_EVAL_EVERY
+        return EventFiles(folder, state.training, every=every)
 
     def _finish(self) -> None:
         """Write the model, sample sheet, card and manifest."""
         trainings = [state.training for state in self.states]
         parts = [state.part for state in self.states]
-        model = make_model(self.images, parts, trainings, self.recipe)
+        scored = [state.validation for state in self.states]
+        model = make_model(
+            *(self.images, parts, trainings, self.recipe),
+            validations=scored,
+            holdout=self.holdout,
+        )
+        if model.memorisation is not None and model.memorisation.flagged:
+            _warn(
+                f"{self.run.path} has memorised training images: {model.memorisation}. ganaug "
+                "augment will refuse it; fit on more images, or for less long."
+            )
         self.run.write_model(model)
         self._write_samples(model)
         self.run.write_card(model)
@@ -279,7 +349,10 @@ class Session:
         return Budget(images, minutes * 60 / len(self.states) if minutes else None)
 
     def _save(self, state: _PartState) -> None:
-        self.run.write_checkpoint(state.part.index, state.training.state_dict())
+        saved = state.training.state_dict()
+        if state.validation is not None:
+            saved["validation"] = state.validation.state_dict()
+        self.run.write_checkpoint(state.part.index, saved)
         self._saved_at = time.monotonic()
 
     def _images_seen(self) -> int:
@@ -307,6 +380,10 @@ def _plan(images: LabelledImages, recipe: Recipe, registry: Registry) -> list[Pa
     return parts
 
 
+def _warn(text: str) -> None:
+    warnings.warn(text, stacklevel=2)
+
+
 def _check_splits(
     request: FitRequest, images: LabelledImages, splits: tuple[str, ...], recipe: Recipe
 ) -> None:
@@ -316,6 +393,7 @@ def _check_splits(
         holdout=request.holdout,
         split=request.split,
         random_state=recipe.random_state,
+        validate=recipe.eval_every is not None,
     )
     if again != splits:
         option = "--holdout" if request.split is None else "--split"

@@ -33,6 +33,7 @@ def print_header(session: Session, images: LabelledImages, splits: Sequence[str]
                 ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
                 ("Device", f"{training.device}, {training.precision}"),
                 ("Budget", _budget_text(session)),
+                *_scores_facts(session, splits),
                 ("Run", f"{session.run.path}, seed {recipe.random_state}"),
             ]
         )
@@ -53,7 +54,8 @@ def print_result(session: Session) -> None:
     )
     output().print(
         f"\nDone: {path} draws {classes} after {duration(seconds)} of training "
-        f"({session.reasons()}).\nLook at {path / 'samples' / 'grid.png'}. Next:\n"
+        f"({session.reasons()}).{_cost_text(session)}\n"
+        f"Look at {path / 'samples' / 'grid.png'}. Next:\n"
         f"  {sample}\n  {augment}",
         soft_wrap=True,
     )
@@ -83,6 +85,33 @@ def _budget_text(session: Session) -> str:
         texts.append(f"{recipe.minutes:g} minute{'s' * (recipe.minutes != 1)}")
     each = " for each class" if len(session.states) > 1 and budget.images else ""
     return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
+
+
+def _scores_facts(session: Session, splits: Sequence[str]) -> list[tuple[str, str]]:
+    """Return what is scored during training, and on what; nothing when nothing is."""
+    recipe = session.recipe
+    if recipe.eval_every is None:
+        return []
+    text = (
+        f"{', '.join(recipe.metrics)} of {recipe.extractor} features every "
+        f"{recipe.eval_every:,} images, on the {splits.count('validation'):,} validation rows"
+    )
+    return [("Scores", text)]
+
+
+def _cost_text(session: Session) -> str:
+    """Return what evaluations took, where there were any."""
+    scored = [state.validation for state in session.states if state.validation is not None]
+    evaluations = sum(each.evaluations for each in scored)
+    if not evaluations:
+        return ""
+    seconds = sum(each.seconds for each in scored)
+    trained = sum(state.training.seconds - state.seconds for state in session.states)
+    plural = "s" * (evaluations > 1)
+    return (
+        f"\n{evaluations:,} evaluation{plural} on validation rows took {seconds:.1f} s, "
+        f"{seconds / trained:.1%} of the {trained:.1f} s of training."
+    )
 
 
 def _rows_table(images: LabelledImages, splits: Sequence[str], trained: Sequence[str]) -> Table:

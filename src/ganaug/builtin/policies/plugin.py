@@ -12,13 +12,14 @@ from ganaug.builtin.policies.budget import (
     MaxSecondsConfig,
 )
 from ganaug.builtin.policies.divergence import Divergence, DivergenceConfig
+from ganaug.builtin.policies.plateau import Plateau, PlateauConfig
 
 __all__ = ["ganaug_stopping_policies"]
 
 
 @hookimpl
 def ganaug_stopping_policies() -> Iterable[StoppingPolicyPlugin]:
-    """Yield ``max-images``, ``max-seconds`` and ``divergence``."""
+    """Yield ``max-images``, ``max-seconds``, ``divergence`` and ``plateau``."""
     yield StoppingPolicyPlugin(
         name="max-images",
         summary="Stop once so many training images were seen.",
@@ -36,4 +37,10 @@ def ganaug_stopping_policies() -> Iterable[StoppingPolicyPlugin]:
         summary="Stop when the discriminator has won, or a loss is not finite.",
         config=DivergenceConfig,
         build=Divergence,
+    )
+    yield StoppingPolicyPlugin(
+        name="plateau",
+        summary="Stop when a metric on validation rows no longer improves.",
+        config=PlateauConfig,
+        build=Plateau,
     )

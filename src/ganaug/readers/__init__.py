@@ -1,0 +1,1 @@
+"""Reader studies, which ask people to tell synthetic images from real ones."""

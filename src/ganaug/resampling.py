@@ -1,0 +1,116 @@
+"""Rows drawn again, for floors and for intervals of scores."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ganaug.errors import GanaugError, TooFewImagesError
+from ganaug.splits import rows_by_group
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ganaug.evaluator import FeatureEvaluator, Role
+    from ganaug.spec import LabelledImages
+
+__all__ = ["HALVES", "draw_by_class", "half_of", "half_sample_intervals"]
+
+#: How many half samples are scored.
+HALVES = 20
+
+# With fewer, the handful of different halves says little of how a score varies.
+_FEWEST_UNITS = 4
+_QUANTILE_95 = 1.96
+
+
+def half_sample_intervals(
+    evaluator: FeatureEvaluator,
+    values: Mapping[str, float],
+    roles: Mapping[Role, LabelledImages],
+    rng: np.random.Generator,
+) -> tuple[dict[str, tuple[float, float]], str]:
+    """Return 95 % intervals of scores by name, and how they were estimated or why there are none.
+
+    This is the delete-half jackknife (Shao and Wu 1989): half of each role's images is drawn
+    without replacement, `HALVES` times, and the standard deviation of the scores of halves is
+    that of the score. A bootstrap, which draws with replacement, would put the same image twice
+    into neighbour distances and kernels. Whole groups are drawn where images have groups, and
+    half of each class, since the classes of synthetic images are chosen, not sampled.
+
+    evaluator: has seen the images of `roles`, in their order. values: what it computed of them.
+    """
+    read = {role: roles[role] for role in evaluator.roles if role in roles}
+    grouped = any(rows_by_group(images) for images in read.values())
+    units = {role: _units_by_class(images) for role, images in read.items()}
+    for role, drawn in units.items():
+        if len(drawn) < _FEWEST_UNITS:
+            kind = "groups of images" if grouped else "images"
+            return {}, f"none: {len(drawn)} {role} {kind} are too few to draw halves of"
+    replicates = []
+    for _ in range(HALVES):
+        try:
+            half = evaluator.subset({role: _half(drawn, rng) for role, drawn in units.items()})
+            replicates.append(half.compute())
+        except GanaugError as error:
+            return {}, f"none: half of the images is too few or cannot be scored ({error})"
+    intervals = {}
+    for name, value in values.items():
+        spread = _QUANTILE_95 * _deviation([scores.get(name, math.nan) for scores in replicates])
+        if math.isfinite(spread):
+            intervals[name] = (value - spread, value + spread)
+    whole = " of whole groups" if grouped else ""
+    return intervals, f"95 %, {HALVES} half samples{whole} (delete-half jackknife)"
+
+
+def draw_by_class(
+    images: LabelledImages, counts: Mapping[str, int], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw so many different rows of each class, by its name.
+
+    Raises TooFewImagesError for a class that has fewer.
+    """
+    drawn = []
+    for index, name in enumerate(images.class_names):
+        rows = np.flatnonzero(images.labels == index)
+        if len(rows) < counts[name]:
+            raise TooFewImagesError(
+                f"class {name!r} has {len(rows)} training images, too few to take the place of "
+                f"{counts[name]} synthetic ones"
+            )
+        drawn.append(rng.choice(rows, counts[name], replace=False))
+    return np.concatenate(drawn)
+
+
+def half_of(images: LabelledImages, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw half of the rows, in order: whole groups, and half of each class to within one.
+
+    A group counts for the class of its first row.
+    """
+    return _half(_units_by_class(images), rng)
+
+
+#: Classes, and rows that are drawn together: those of a group, or one alone.
+_Units = list[tuple[int, list[int]]]
+
+
+def _half(units: _Units, rng: np.random.Generator) -> NDArray[np.int64]:
+    order = rng.permutation(len(units))
+    classes = np.array([class_ for class_, _ in units])[order]
+    by_class = order[np.argsort(classes, kind="stable")]
+    chosen = by_class[int(rng.integers(2)) :: 2]  # every second of the shuffled units of a class
+    return np.sort(np.array([row for unit in chosen for row in units[unit][1]], dtype=np.int64))
+
+
+def _units_by_class(images: LabelledImages) -> _Units:
+    groups = rows_by_group(images)
+    together = {row for rows in groups.values() for row in rows}
+    alone = ([row] for row in range(len(images)) if row not in together)
+    return [(int(images.labels[rows[0]]), rows) for rows in (*groups.values(), *alone)]
+
+
+def _deviation(values: list[float]) -> float:
+    return float(np.std(values, ddof=1))
