@@ -14,6 +14,10 @@ that +1 means that the better score always belongs to the greater gain (a metric
 end is better keeps its sign and is marked ~). The 95 % interval is a bootstrap over the pairs of
 image set and seed: runs that share them share a split.
 
+Gain, cas and every other metric look at the same held-out images of a run, so that correlations
+share what is noise of that holdout, and are flattered by it. And pairs of image set and seed are
+few, three of each set: a bootstrap over so few is coarse, and its intervals rather too narrow.
+
     python benchmarks/selection_metric.py --out out/selection [--data ../shared/data] [--quick]
 
 Runs and results are kept in OUT, so that the script goes on where it was stopped: results.csv has

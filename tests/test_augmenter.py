@@ -428,7 +428,7 @@ def test_a_built_generator_that_is_not_square_takes_images_of_its_size():
     augmenter = SyntheticAugmenter(Wide(spec), **settings)
     rows = [(image, int(label)) for image, label in zip(wide, images.labels, strict=True)]
     assert augmenter.fit(rows).sample(1, 2).shape == (2, 1, 16, 24)
-    with pytest.raises(ShapeError, match="makes images of 16x24; the training images are 16x16"):
+    with pytest.raises(ShapeError, match="makes images of 16x24; these are 16x16"):
         augmenter.fit([(image[:, :, :16], label) for image, label in rows])
 
 

@@ -9,7 +9,7 @@ from scipy.ndimage import gaussian_filter
 
 from ganaug import LabelledImages, Registry
 from ganaug.copies import CopyGate, Rate, has_gate
-from ganaug.errors import RunError
+from ganaug.errors import RunError, ShapeError
 from ganaug.sources import open_images
 
 RANGE = (0.0, 255.0)
@@ -95,6 +95,11 @@ def test_colour_large_and_many_channelled_images_are_judged(channels, size):
     assert gate.find(pictures(30, seed=1, channels=channels, size=size), RANGE).sum() <= 1
     # the extractors take one or three channels; without them, there are pixels
     assert len(gate.thresholds) == (1 if channels == 2 else 3)
+
+
+def test_images_of_another_size_are_refused(gate):
+    with pytest.raises(ShapeError, match=r"of shape \(1, 32, 32\); got \(1, 28, 28\)"):
+        gate.find(pictures(2, seed=9, size=28), RANGE)
 
 
 def test_sixteen_bit_copies_of_eight_bit_images_are_found(gate, training):

@@ -1,7 +1,8 @@
 """README and docs say what is true: their code runs, their commands are accepted.
 
-Two things are changed before an example runs, so that it takes seconds: a budget of training images
-(``total_images=...``, ``--images``) becomes 64, and ``--minutes`` becomes ``--images 64``.
+Three things are changed before an example runs, so that it takes seconds: a budget of training
+images (``total_images=...``, ``--images``) becomes 64, ``--minutes`` becomes ``--images 64``, and
+scores are computed every 32 images (``--eval-every``).
 Examples of one page share a folder and their variables.
 """
 
@@ -150,6 +151,7 @@ def write_films(rng):
 
 def small(text):
     text = re.sub(r"\btotal_images=[\d_]+", "total_images=64", text)
+    text = re.sub(r"--eval-every \d+", "--eval-every 32", text)
     return re.sub(r"--(images|minutes) [\d_]+", "--images 64", text)
 
 

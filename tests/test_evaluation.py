@@ -31,6 +31,7 @@ from ganaug.errors import (
 from ganaug.evaluation import evaluate_run
 from ganaug.fitting import Recipe, fit_part, make_model, plan_parts, start_training
 from ganaug.hashes import hash_images
+from ganaug.memorisation import Memorisation
 from ganaug.model import ImageModel
 from ganaug.pixels import to_signed
 from ganaug.runs import Run, describe_run
@@ -88,6 +89,9 @@ class TooMany(Gap):
     minimum_images = 1000
 
 
+BUILT_IN = Registry(["ganaug.builtin.extractors.plugin"]).feature_extractors
+
+
 class Plugin:
     @staticmethod
     @hookimpl
@@ -102,7 +106,8 @@ class Plugin:
             name="classifier", summary="A test's.", config=LearnerConfig, build=Learner
         )
         # a run tells copies by this one
-        yield Registry(["ganaug.builtin.extractors.plugin"]).feature_extractors["random-conv"]
+        yield BUILT_IN["random-conv"]
+        yield BUILT_IN["pca"]
 
 
 REGISTRY = Registry(["ganaug.builtin.dcgan.plugin", Plugin])
@@ -201,8 +206,7 @@ def test_the_seed_decides_what_is_drawn(run):
 def test_what_is_scored_is_what_sample_draws(run):
     from ganaug.cli.exports import class_seed
 
-    drawn = run.read_model(REGISTRY)
-    drawn.output = replace(drawn.output, height=16, width=16)
+    drawn = run.read_model(REGISTRY).at_trained_size()
     expected = drawn.draw(1, 6, seed=class_seed(7, 1))
     assert np.array_equal(evaluate(run, random_state=7).roles.synthetic.pixels[6:], expected)
 
@@ -218,6 +222,24 @@ def test_a_class_of_which_copies_were_dropped_is_noted(run, monkeypatch):
     monkeypatch.setattr(ImageModel, "_is_copy", lambda self, pixels: np.ones(len(pixels), bool))
     with pytest.raises(DataError, match="hands out no image"):
         evaluate(run)
+
+
+def test_how_many_copies_took_no_part_is_noted(run, monkeypatch):
+    def first_is_a_copy(self, pixels):
+        return np.arange(len(pixels)) < (len(pixels) == 6)
+
+    assert not any("took no part" in note for note in evaluate(run).notes)
+    monkeypatch.setattr(ImageModel, "_is_copy", first_is_a_copy)
+    found = evaluate(run)
+    assert found.roles.synthetic.counts == {"a": 6, "b": 6}
+    (note,) = (note for note in found.notes if "took no part" in note)
+    assert note.startswith("2 draws that the copy gate took for copies of training images")
+
+
+def test_that_the_run_has_memorised_is_noted(run, monkeypatch):
+    assert not any("has memorised" in note for note in evaluate(run).notes)
+    monkeypatch.setattr(Memorisation, "flagged", True)
+    assert any("The run has memorised training images: " in note for note in evaluate(run).notes)
 
 
 def test_a_holdout_of_the_callers_own_is_scored(run):
@@ -247,6 +269,28 @@ def test_rows_that_the_run_was_trained_on_cannot_judge_it(run):
         evaluate(run, splits=splits)
 
 
+def test_rows_that_may_have_chosen_its_weights_cannot_judge_it_either(run):
+    splits = ["holdout" if split == "validation" else "training" for split in SPLITS]
+    words = "6 of 6 rows overlap with the 72 rows .* trained on or validated .* validation row 66"
+    with pytest.raises(LeakageError, match=words):
+        evaluate(run, splits=splits)
+
+
+def test_held_out_images_that_were_changed_are_refused(run):
+    images = source()
+    row = SPLITS.index("holdout")
+    changed = [255 - item if k == row else item for k, item in enumerate(images.pixels)]
+    with pytest.raises(RunError, match=rf"pixels differ \(first: {row}\)"):
+        evaluate(run, replace(images, pixels=changed))
+
+
+def test_a_metric_that_refuses_leaves_a_true_manifest(run):
+    with pytest.raises(DataError, match="TooMany needs at least 1000"):
+        evaluate(run, metrics=["prc"], extractor="classifier")
+    check_manifest(run.path)
+    assert (run.path / "extractors" / "classifier.safetensors").exists()
+
+
 def test_other_images_than_the_runs_are_refused(run):
     images = source()
     with pytest.raises(RunError, match="not the images that .* was fitted on, which were blobs"):
@@ -258,7 +302,7 @@ def test_other_images_than_the_runs_are_refused(run):
 def test_a_run_without_holdout_rows_says_how_to_name_some(run):
     splits = ["training" if split == "holdout" else split for split in SPLITS]
     write_splits(run.path / "splits.csv", source(), splits)
-    with pytest.raises(DataError, match=r"no images of a, b in the holdout of .*--split FILE"):
+    with pytest.raises(DataError, match=r"holds no rows out.*--split FILE"):
         evaluate(run)
 
 
@@ -341,6 +385,39 @@ def test_a_file_of_other_settings_or_a_damaged_one_is_learned_anew(run):
     check_manifest(run.path)
 
 
+def test_features_of_what_was_learned_otherwise_go_from_the_run(run):
+    evaluate(run, metrics=["kid"])
+    (first,) = (run.path / "features").glob("classifier-*")
+    evaluate(run, extractor="random-conv")
+    evaluate(run, extractor="classifier:power=2")
+    (second,) = (run.path / "features").glob("classifier-*")
+    assert first != second
+    assert len([*(run.path / "features").glob("random-conv-*")]) == 1
+    check_manifest(run.path)
+
+
+def test_what_could_give_images_back_is_not_kept_in_the_run(run):
+    before = set(run.path.rglob("*"))
+    first, second = evaluate(run, extractor="pca"), evaluate(run, extractor="pca")
+    assert (first.extractor, first.notes) == ("pca", ())
+    assert first.scores == second.scores
+    assert set(run.path.rglob("*")) == before
+    check_manifest(run.path)
+
+
+def test_the_same_pixels_of_another_value_range_are_other_images_to_learn_from(run):
+    from ganaug.learned import learn_extractor
+
+    train = source().load(16)
+    train = replace(train, pixels=(train.pixels / 512).astype(np.float32))
+    for value_range in ((0.0, 0.5), (0.0, 0.5), (0.0, 1.0)):
+        ranged = replace(train, value_range=value_range)
+        space, _ = learn_extractor("classifier", ranged, run.path, REGISTRY)
+        expected = to_signed(ranged.pixels, value_range).flatten(1).mean(0)
+        assert torch.equal(space.state_dict()["mean"], expected)
+    assert len(LEARNED) == 2
+
+
 def test_what_was_learned_from_other_images_is_learned_anew(run):
     evaluate(run)
     other = make_images(30, size=12, classes=3)
@@ -358,7 +435,7 @@ def test_random_convolutions_serve_where_a_classifier_cannot_learn(run):
 
 
 def test_an_unfinished_run_is_not_sealed(run):
-    run.unseal()
+    (run.path / "manifest.json").unlink()
     evaluate(run)
     assert not (run.path / "manifest.json").exists()
 

@@ -183,6 +183,26 @@ def test_a_later_process_looks_at_new_images_only(tmp_path, batch):
     assert len(read_tensors(path)[0]["features"]) == 12
 
 
+def test_features_that_could_give_images_back_are_not_written(tmp_path, batch):
+    inner = Means()
+    inner.keeps_pixels = True
+    cached = CachedExtractor(inner, tmp_path)
+    cached.extract(batch)
+    assert (cached.path, cached.unsaved) == (None, False)
+    cached.save()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_what_was_learned_before_goes_and_those_of_others_stay(tmp_path, batch):
+    first, other, second = (CachedExtractor(Means(), tmp_path) for _ in range(3))
+    other.name = "other-means"
+    second.load_state_dict({"factor": torch.tensor(2.0)})
+    for cached in (first, other, second):
+        cached.extract(batch)
+        cached.save()
+    assert set(tmp_path.iterdir()) == {other.path, second.path}
+
+
 def test_nothing_is_written_without_a_folder_or_news(tmp_path, batch):
     cached = CachedExtractor(Means())
     cached.extract(batch)

@@ -193,6 +193,23 @@ def test_a_metric_is_drawn_where_it_was_recorded():
     assert line.get_ydata() == pytest.approx([0.05, 0.025, 0.5 / 30, 0.0125, 0.01])
 
 
+def test_the_spread_of_a_metric_has_no_panel_and_every_panel_names_its_axis():
+    records = History(
+        Progress(
+            images_seen=16 * step,
+            step=step,
+            epoch=0,
+            losses={f"generator/{term}": 1.0 / step for term in "abc"},
+            metrics={"kid": 0.5 / step, "kid_subset_std": 0.1},
+        )
+        for step in range(1, 9)
+    )
+    figure = draw_history({"all classes": records}, title="run")
+    assert titles(figure) == ["kid", *(f"generator loss: {term}" for term in "abc")]
+    drawn = [axes for axes in figure.get_axes() if axes.get_title(loc="left")]
+    assert {axes.get_xlabel() for axes in drawn} == {"training images seen"}
+
+
 def test_each_training_of_a_run_has_a_curve():
     figure = draw_history({"rare": history(30), "common": history(20)}, title="run")
     axes = figure.get_axes()[1]

@@ -1,12 +1,26 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import make_images
 
 from ganaug import History, Registry
 from ganaug.errors import ConfigError, DataError, ShapeError, UnknownPluginError
-from ganaug.fitting import Recipe, build_policy, output_of, plan_parts, policies_of
+from ganaug.fitting import (
+    Recipe,
+    build_policy,
+    copies_of,
+    fit_part,
+    load_at,
+    make_model,
+    output_of,
+    plan_parts,
+    plan_validations,
+    policies_of,
+    start_training,
+)
 from ganaug.stopping import Progress
 
 SMALL = {"width": 4, "latent_dim": 8}
@@ -69,6 +83,41 @@ def test_classes_that_cannot_be_learned_are_named(registry):
         plan(images.subset([]), registry)
 
 
+def grouped(images):
+    """The same images: two of a class to a patient."""
+    names = tuple(f"patient {row // 4}" for row in range(len(images)))
+    return replace(images, groups=names)
+
+
+@pytest.mark.parametrize("conditioning", ["conditional", "per-class"])
+def test_the_gate_keeps_images_of_a_group_together_across_classes(registry, conditioning):
+    images = grouped(make_images(24, classes=2, size=16))
+    parts = plan(images, registry, conditioning=conditioning)
+    gate = copies_of(parts)
+    groups = [group for part in parts for group in part.images.groups]
+    assert len(np.unique(gate.bundles)) == len(set(groups)) == 6
+    for group in set(groups):
+        assert len({gate.bundles[row] for row in range(24) if groups[row] == group}) == 1
+
+
+@pytest.mark.parametrize("conditioning", ["conditional", "per-class"])
+def test_validation_rows_are_resized_as_training_images_are(registry, monkeypatch, conditioning):
+    shown = []
+    monkeypatch.setattr("ganaug.fitting.Validation", lambda rows, *_, **__: shown.append(rows))
+    images = make_images(24, classes=2, size=28)
+    rows = images.subset(range(20, 24))
+    recipe = Recipe.from_fields(
+        {"settings": SMALL, "conditioning": conditioning, "eval_every": 8, "metrics": ("kid",)}
+    )
+    parts = plan_parts(images, recipe, registry)
+    plan_validations(images, rows, parts, [], recipe, registry, tell=print)
+    found = np.concatenate([np.asarray(each.pixels) for each in shown])
+    trained = [np.asarray(part.images.pixels) for part in parts]
+    same = np.concatenate([each[-4 // len(parts) :] for each in trained])
+    assert found.shape == (4, 1, 32, 32)
+    assert (found == same).all()
+
+
 def progress(**fields):
     return Progress(**{"images_seen": 1, "step": 1, "epoch": 0, "losses": {}, **fields})
 
@@ -89,3 +138,40 @@ def test_minutes_are_shared_by_the_parts(registry):
     (policy,) = policies_of(Recipe(minutes=1.0), registry, parts=3)
     assert policy.reason_to_stop(History([progress(seconds=19.9)])) is None
     assert policy.reason_to_stop(History([progress(seconds=20.1)]))
+
+
+def test_held_out_images_are_judged_at_the_size_that_the_generator_makes(registry):
+    images = make_images(40, size=28)
+    recipe = Recipe.from_fields({"settings": SMALL, "total_images": 64})
+    training, holdout = images.subset(range(30)), images.subset(range(30, 40))
+    parts = plan_parts(training, recipe, registry)
+    trainings = [start_training(part, recipe) for part in parts]
+    found, loaded, without = (
+        make_model(training, parts, trainings, recipe, holdout=each).memorisation
+        for each in (holdout, holdout.load(32), holdout.subset([]))
+    )
+    assert found.holdout.images == 10
+    assert found == loaded
+    assert without.holdout.images == 0
+
+
+@pytest.mark.parametrize("conditioning", ["conditional", "per-class"])
+def test_validation_rows_are_scored_at_the_size_that_the_generator_makes(registry, conditioning):
+    images = make_images(60, size=28, classes=2)
+    recipe = Recipe.from_fields({"settings": SMALL, "conditioning": conditioning})
+    recipe = recipe.model_copy(update={"eval_every": 32, "total_images": 32, "metrics": ("kid",)})
+    training, rows = images.subset(range(40)), images.subset(range(40, 60))
+    parts = plan_parts(training, recipe, registry)
+    validations = plan_validations(training, rows, parts, [], recipe, registry, tell=print)
+    for part, validation in zip(parts, validations, strict=True):
+        run, history = start_training(part, recipe), History()
+        fit_part(run, [], history=history, validation=validation)
+        assert "kid" in history[-1].metrics
+
+
+def test_an_oblong_generator_takes_images_of_its_own_size_only():
+    images = make_images(4, size=16)
+    assert load_at(images, 16, 16).pixels is images.pixels
+    assert load_at(images, 8, 8).spec.shape == (1, 8, 8)
+    with pytest.raises(ShapeError, match="makes images of 16x20; these are 16x16"):
+        load_at(images, 16, 20)

@@ -254,3 +254,17 @@ def test_references_of_other_rows_are_damage(run, trained):
     (run / "splits.csv").write_text("id\n1\n")
     with pytest.raises(RunError, match=r"splits.csv cannot be read"):
         read_references(run)
+
+
+def test_rows_of_several_splits_are_compared_at_once(tmp_path, trained):
+    splits = ["validation" if row < 6 else "training" for row in range(20)]
+    write_splits(tmp_path / "splits.csv", trained, splits)
+    write_references(tmp_path / "references.safetensors", hash_images(trained), splits)
+    both = read_references(tmp_path, "training", "validation", "holdout")
+    assert (len(both), both.validation) == (20, frozenset(trained.ids[:6]))
+    assert read_references(tmp_path).validation == frozenset()
+    named = with_pixels(with_pixels(others(5), 0, trained.pixels[2]), 1, trained.pixels[9])
+    words = "2 of 5 rows overlap with the 20 rows that x was trained on or validated with: .*"
+    first = r"same pixels as validation row seed0/2.png\), .* training row seed0/9.png"
+    with pytest.raises(LeakageError, match=words + first):
+        check_leaks(named, both, run="x")

@@ -85,6 +85,14 @@ def test_the_class_that_was_memorised_is_named(gate):
     assert found.drawn["b"].flagged > 50
 
 
+def test_the_level_is_that_of_all_tests_together(gate):
+    found = audit(model(gate, 0.0, 0.0, 0.0), labelled(HELD))
+    assert set(found.p_values) == {"all classes", "a", "b", "c"}
+    for p, significant in ((0.004, ()), (0.002, ("b",))):  # 0.01 over four tests
+        changed = {**dict.fromkeys(found.p_values, 1.0), "b": p}
+        assert found.model_copy(update={"p_values": changed}).significant == significant
+
+
 def test_an_audit_is_repeatable_and_drops_nothing(gate):
     drawer = model(gate, 0.1)
     assert audit(drawer, None) == audit(model(gate, 0.1), None)

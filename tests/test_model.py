@@ -96,6 +96,12 @@ def test_images_come_out_at_their_original_size_and_depth():
     assert 1000 < drawn.max() <= 4095
 
 
+def test_images_can_be_had_at_the_size_that_they_are_generated_at():
+    output = Output(height=28, width=20, dtype="uint16", value_range=(0.0, 4095.0))
+    drawn = model(0.0, filtered=False, output=output).at_trained_size().draw(0, 2, seed=0)
+    assert (drawn.shape, drawn.dtype) == ((2, 1, 32, 32), np.uint16)
+
+
 def test_a_generator_that_breaks_the_contract_is_named():
     broken = Memoriser(1.0, shape=(1, 16, 16))
     with pytest.raises(PluginError, match=r"Memoriser.sample must return finite images of shape"):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from ganaug.cards import render_scores, with_scores
@@ -37,7 +38,8 @@ def row(*args, **fields):
         (0.9523, (0.9, 1.0), 0.98, ("0.95", "0.90 to 1.00", "0.98")),
         (-12.34, (-14.12, -10.5), 0.2, ("-12.3", "-14.1 to -10.5", "0.2")),
         (12345.6, (12000.0, 13000.0), 10.0, ("12,346", "12,000 to 13,000", "10")),
-        (1.2e-9, None, None, ("0.000000", "", "")),
+        (1.2e-9, None, None, ("1.20e-09", "", "")),
+        (2442013.7, (2.2e6, 2.6e6), -0.0, ("2.44e+06", "2.20e+06 to 2.60e+06", "0")),
         (0.0, (0.0, 0.0), 0.0, ("0.00", "0.00 to 0.00", "0.00")),
     ],
 )
@@ -103,7 +105,7 @@ def test_the_first_distance_is_kid_whatever_the_order():
     fid = score(60.0, (50.0, 70.0), 30.0, metric="fid", name="fd:classifier")
     first, second = read_scores([fid, score()])
     assert "kid 0.05" in first
-    assert second == "Unlike real images, by more than the interval: fd:classifier."
+    assert second == "Unlike real images, by more than chance: fd:classifier."
     assert "fd:classifier 60.0" in read_scores([fid])[0]
 
 
@@ -116,9 +118,73 @@ def test_other_scores_are_named_by_whether_real_images_get_them_too():
         ]
     )
     assert sentences == [
-        "Unlike real images, by more than the interval: recall.",
-        "Like real images, within the interval: precision.",
+        "Unlike real images, by more than chance: recall.",
+        "No difference from real images shows in: precision.",
     ]
+
+
+def test_a_floor_is_as_noisy_as_the_score():
+    def sentence(floor):
+        return read_scores([score(0.5, (0.4, 0.6), floor, metric="prc", name="recall")])[0]
+
+    assert sentence(0.63).startswith("No difference")  # out of the interval, but not by root 2
+    assert sentence(0.65).startswith("Unlike")
+    assert sentence(0.35).startswith("Unlike")
+
+
+def test_the_more_scores_are_read_the_farther_off_each_must_be():
+    one = score(0.5, (0.4, 0.6), 0.68, metric="prc", name="recall")
+    others = [score(0.5, (0.4, 0.6), 0.5, metric="a", name=f"a{i}") for i in range(20)]
+    assert read_scores([one])[0].startswith("Unlike")
+    assert read_scores([one, *others])[0].startswith("No difference")
+    far = score(0.5, (0.4, 0.6), 0.8, metric="prc", name="recall")
+    assert read_scores([far, *others])[0] == "Unlike real images, by more than chance: recall."
+
+
+def test_a_two_sample_test_is_read_beside_a_half_rather_than_its_floor():
+    def sentence(value, floor):
+        found = score(value, (value - 0.02, value + 0.02), floor, metric="c2st", name="c2st")
+        return read_scores([found])[0]
+
+    assert sentence(0.51, 0.4).startswith("No difference")
+    assert sentence(0.53, 0.53).startswith("Unlike")
+    assert sentence(0.53, None).startswith("Unlike")
+
+
+@pytest.mark.parametrize("name", ["ms_ssim_real", "cas_real", "pairwise_is_real", "c2st_p"])
+def test_what_is_not_about_synthetic_images_is_not_read(name):
+    assert read_scores([score(0.9, (0.8, 1.0), 0.1, metric="x", name=name)]) == []
+
+
+def test_scores_of_one_name_are_told_apart_by_their_metrics():
+    sentences = read_scores(
+        [
+            score(0.3, (0.2, 0.4), 0.9, metric="prc", name="recall"),
+            score(0.9, (0.8, 1.0), 0.9, metric="prc:neighbourhood=5", name="recall"),
+        ]
+    )
+    assert sentences == [
+        "Unlike real images, by more than chance: recall (prc).",
+        "No difference from real images shows in: recall (prc:neighbourhood=5).",
+    ]
+
+
+def test_hardly_a_report_on_a_perfect_generator_finds_a_difference():
+    # Scores and floors of one law, intervals as 20 half samples find them.
+    rng = np.random.default_rng(0)
+    names = ["kid", "authenticity", *"abcdefghijklm"]
+    found = 0
+    for _ in range(400):
+        values, floors = rng.normal(size=(2, len(names)))
+        spreads = 2.093 * np.sqrt(rng.chisquare(19, len(names)) / 19)
+        sentences = read_scores(
+            [
+                score(value, (value - spread, value + spread), floor, metric=name, name=name)
+                for name, value, floor, spread in zip(names, values, floors, spreads, strict=True)
+            ]
+        )
+        found += any(text.startswith(("Unlike", "Synth", "Closer")) for text in sentences)
+    assert 2 < found < 0.1 * 400  # 58 % by the interval alone
 
 
 def copying(**values):
@@ -136,7 +202,7 @@ def test_closer_to_training_images_than_real_images_are_is_a_sign_of_copies():
 
 def test_no_sign_of_copies_does_not_promise_that_there_are_none():
     (sentence,) = read_scores(copying(authenticity=0.5, c_t=0.9))
-    assert sentence.startswith("No closer to training images")
+    assert sentence.startswith("Not shown to be closer to training images")
     assert "can hide" in sentence
 
 

@@ -47,6 +47,9 @@ def test_a_run_says_what_was_fitted_on_what_and_how(saved):
     card = (saved / "card.md").read_text()
     assert "| b | 4 | yes |" in card
     assert "| a | 12 | no |" in card
+    kept = card.partition("## What is kept of real images")[2].partition("## Scores")[0]
+    for name in ("splits.csv", "references.safetensors", "extractors/", "features/"):
+        assert f"`{name}`" in kept
 
 
 def test_the_manifest_lists_every_file(saved):

@@ -10,6 +10,8 @@ import pytest
 from ganaug.errors import ConfigError, DataError
 from ganaug.spec import LabelledImages
 from ganaug.splits import (
+    cut_validation,
+    divide,
     kept_whole,
     match_splits,
     read_splits,
@@ -196,6 +198,31 @@ def test_splits_of_the_source_stay():
     assert split_rows(images, holdout=0.5, validation=0.5, random_state=0) == given
 
 
+def test_a_tenth_of_the_training_rows_validates_and_the_holdout_stays():
+    images = images_of([0, 1] * 100)
+    before = split_rows(images, holdout=0.2, validation=0, random_state=0)
+    after = cut_validation(images, before, (), random_state=0)
+    assert [s == "holdout" for s in after] == [s == "holdout" for s in before]
+    assert after.count("validation") == 16
+    assert after == cut_validation(images, before, (), random_state=0)
+    assert cut_validation(images, after, (), random_state=1) == after
+
+
+def test_groups_and_near_duplicates_validate_whole():
+    images = images_of([0] * 120, tuple(f"patient {row // 4}" for row in range(120)))
+    clusters = [(row, row + 4) for row in range(0, 120, 8)]
+    splits = np.array(cut_validation(images, ("training",) * 120, clusters, random_state=0))
+    assert 0 < (splits == "validation").sum() < 30
+    for first in range(0, 120, 8):  # two patients that a pair of look-alikes joins
+        assert len(set(splits[first : first + 8])) == 1
+
+
+def test_where_nothing_can_be_cut_for_validation_the_error_says_what_to_do():
+    images = images_of([0] * 8, ("one patient",) * 8)
+    with pytest.raises(DataError, match="8 training rows.*do without select='best'"):
+        cut_validation(images, ("training",) * 8, (), random_state=0)
+
+
 def test_unusable_splits_of_the_source_are_refused():
     with pytest.raises(DataError, match="'test'; expected training, validation, holdout"):
         split_rows(images_of([0], splits=("test",)), holdout=0, validation=0, random_state=0)
@@ -268,3 +295,11 @@ def test_unusable_files_of_splits_say_why(tmp_path, text, message):
 def test_a_missing_file_of_splits_is_an_error(tmp_path):
     with pytest.raises(DataError, match="Cannot read the splits"):
         read_splits(tmp_path / "splits.csv")
+
+
+@pytest.mark.parametrize(
+    ("n", "counts", "shares"),
+    [(6, [20, 10], [4, 2]), (5, [20, 10], [3, 2]), (21, [6, 6], [11, 10]), (1, [1, 2], [0, 1])],
+)
+def test_what_cannot_be_divided_goes_to_the_largest_remainders(n, counts, shares):
+    assert divide(n, counts) == shares

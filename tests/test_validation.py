@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from conftest import TinyGAN, make_images
@@ -24,8 +23,7 @@ from ganaug import (
 from ganaug.errors import ConfigError, DataError, TooFewImagesError
 from ganaug.fitting import fit_part
 from ganaug.shared_features import SharedExtractor
-from ganaug.splits import split_rows
-from ganaug.validation import Plan, Validation, cut_validation, sample_batches
+from ganaug.validation import Plan, Validation, sample_batches
 
 BATCH = 8
 
@@ -320,34 +318,3 @@ def test_evaluations_that_take_more_than_a_tenth_of_the_time_are_told(
     assert len(told) == len(said)
     assert all(text in told[0] for text in said)
     assert validation.seconds == pytest.approx(3 * seconds)
-
-
-def splits_of(images, **changed):
-    return split_rows(images, **{"holdout": 0.2, "validation": 0.0, "random_state": 0, **changed})
-
-
-def test_a_tenth_of_the_training_rows_validates_and_the_holdout_stays():
-    images = make_images(200, classes=2)
-    before = splits_of(images)
-    after = cut_validation(images, before, (), random_state=0)
-    assert [s == "holdout" for s in after] == [s == "holdout" for s in before]
-    assert after.count("validation") == pytest.approx(16, abs=2)
-    assert after == cut_validation(images, before, (), random_state=0)
-    assert cut_validation(images, after, (), random_state=1) == after
-
-
-def test_groups_and_near_duplicates_validate_whole():
-    images = make_images(120)
-    images = replace(images, groups=tuple(f"patient {row // 4}" for row in range(120)))
-    clusters = [(row, row + 4) for row in range(0, 120, 8)]
-    splits = np.array(cut_validation(images, ("training",) * 120, clusters, random_state=0))
-    assert 0 < (splits == "validation").sum() < 30
-    for first in range(0, 120, 8):  # two patients that a pair of look-alikes joins
-        assert len(set(splits[first : first + 8])) == 1
-
-
-def test_where_nothing_can_be_cut_the_error_says_what_to_do():
-    images = make_images(8)
-    images = replace(images, groups=("one patient",) * 8)
-    with pytest.raises(DataError, match="8 training rows.*do without select='best'"):
-        cut_validation(images, ("training",) * 8, (), random_state=0)

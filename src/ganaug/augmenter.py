@@ -40,11 +40,12 @@ from ganaug.registry import Registry
 from ganaug.runs import describe_run
 from ganaug.saving import Record, read_fitted, write_fitted
 from ganaug.spec import LabelledImages
+from ganaug.splits import cut_validation
 from ganaug.stopping import History, StoppingPolicy
 from ganaug.strategy import SamplingStrategy, counts_to_add
 from ganaug.synthesis import Synthesizer
 from ganaug.training import Training
-from ganaug.validation import Validation, cut_validation
+from ganaug.validation import Validation
 
 __all__ = ["SyntheticAugmenter"]
 

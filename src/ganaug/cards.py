@@ -15,6 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["render_card", "render_scores", "with_scores"]
 
+_KEPT = """## What is kept of real images
+
+No pixels. `splits.csv` has ids, classes and groups of all rows; `references.safetensors` hashes of
+their pixels and looks, and 64 numbers a training image in each of three spaces, unless the filter
+was off. `ganaug evaluate` adds what an extractor learned from training images (`extractors/`) and
+features of images under hashes of their pixels (`features/`); it makes them again where they were
+removed, as they may be before a run is handed on.
+"""
+
 _NO_SCORES = """## Scores
 
 None yet. `ganaug evaluate RUN --data DATA` writes them here.
@@ -59,6 +68,7 @@ Trained at {config.width}x{config.height} pixels, {config.channels} channel(s); 
 ## Copies of training images
 
 {_render_copies(model)}
+{_KEPT}
 {_NO_SCORES}
 ## Not for
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ganaug.config import Config
 from ganaug.duplicates import find_duplicates
-from ganaug.errors import RunError
+from ganaug.errors import RunError, ShapeError
 from ganaug.hashes import hash_images
 from ganaug.pixels import to_signed
 from ganaug.registry import Registry
@@ -128,8 +128,14 @@ class CopyGate:
     ) -> NDArray[np.float64]:
         """Return how near images are to one training image, (N, spaces); infinite: no evidence.
 
-        own: int64 (N,), the bundles that they belong to, which are left out.
+        own: int64 (N,), the bundles that they belong to, which are left out. Raises ShapeError
+        for images of another size than those that the gate was made of.
         """
+        if pixels.shape[1:] != self.spec.shape:
+            raise ShapeError(
+                f"The copy gate knows images of shape {self.spec.shape}; got "
+                f"{pixels.shape[1:]}. Judge images at the size that the generator makes them."
+            )
         found, start = [np.empty((0, len(self.references)))], 0
         for chunk in _Signed(pixels, value_range):
             excluded = None if own is None else own[start : start + len(chunk)]

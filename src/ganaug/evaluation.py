@@ -11,12 +11,15 @@ import numpy as np
 
 from ganaug.errors import ConfigError, DataError, GanaugError, RunError
 from ganaug.features import CachedExtractor
+from ganaug.fitting import load_at
 from ganaug.learned import learn_extractor, learned_path
 from ganaug.randomness import class_seed
 from ganaug.scoring import ImageRoles, Score, build_evaluator, score_images
 from ganaug.spec import LabelledImages, class_indices
+from ganaug.splits import divide
 
 if TYPE_CHECKING:
+    from ganaug.model import ImageModel
     from ganaug.registry import Registry
     from ganaug.runs import Run
 
@@ -87,20 +90,22 @@ def evaluate_run(
     random_state: what they are drawn with, as ``ganaug sample --seed`` draws; and of the scores.
 
     Images are compared at the size that the generator was trained at. What the extractor learned
-    is kept in RUN/extractors and features in RUN/features, and manifest.json lists both.
+    is kept in RUN/extractors and features in RUN/features, and manifest.json lists both; of an
+    extractor that `keeps_pixels`, neither is kept.
 
     Raises RunError for other images than the run's (without splits) and for a damaged run,
-    LeakageError when rows of the caller's holdout overlap with the run's training rows, DataError
-    without holdout rows, ConfigError for a class that was not trained or a bad setting, and what
-    a metric that was named raises.
+    LeakageError when rows of the caller's holdout overlap with those that the run was trained on
+    or validated with, DataError without holdout rows, ConfigError for a class that was not trained
+    or a bad setting, and what a metric that was named raises.
     """
     if n is not None and n < 1:
         raise ConfigError(f"n, the synthetic images to score, must be at least 1; got {n}.")
     names = _trained(run, classes)
     for text in metrics:
         build_evaluator(text, None, registry)  # a slip is better found before an hour's work
-    train, holdout, rows = _real_images(run, images, splits, names)
-    synthetic, notes = _draw(run, registry, holdout, n, random_state)
+    model = run.read_model(registry).at_trained_size()
+    train, holdout, rows = _real_images(run, images, splits, names, model.shape[1:])
+    synthetic, notes = _draw(model, holdout, n, random_state, run=str(run.path))
     text = extractor or _default_extractor(train)
     space, trouble = learn_extractor(text, train, run.path, registry)
     of_classes = train.only(class_indices(names, train.class_names))
@@ -110,20 +115,26 @@ def evaluate_run(
     if splits is not None and roles.train is not None:
         notes.append(_FOREIGN_TRAINING)
     failed: dict[str, GanaugError] = {}
-    scores = score_images(
-        metrics or _default_metrics(names),
-        roles,
-        registry,
-        extractor=space,
-        rows=rows,
-        resize=_resize_rule(holdout),
-        random_state=random_state,
-        failed=None if metrics else failed,
-    )
+    try:
+        scores = score_images(
+            metrics or _default_metrics(names),
+            roles,
+            registry,
+            extractor=space,
+            rows=rows,
+            resize=_resize_rule(holdout),
+            random_state=random_state,
+            failed=None if metrics else failed,
+        )
+    finally:  # what was learned and seen serves the next time, also when a metric refuses
+        trouble += keep_features(space, run)
+    if not scores:
+        reasons = " ".join(f"{metric}: {error}" for metric, error in failed.items())
+        raise DataError(f"None of the metrics can be computed. {reasons}")
     return Evaluation(
         scores=tuple(scores),
         skipped={metric: str(error) for metric, error in failed.items()},
-        notes=(*notes, *trouble, *keep_features(space, run)),
+        notes=(*notes, *trouble),
         roles=roles,
         extractor=space.name,
         space=space,
@@ -148,31 +159,31 @@ def _default_extractor(train: LabelledImages) -> str:
 
 
 def _real_images(
-    run: Run, images: LabelledImages, splits: Sequence[str] | None, names: Sequence[str]
+    run: Run,
+    images: LabelledImages,
+    splits: Sequence[str] | None,
+    names: Sequence[str],
+    size: tuple[int, int],
 ) -> tuple[LabelledImages, LabelledImages, str]:
-    """Return training rows of all classes and holdout rows of some, loaded; and what they are."""
-    own = splits is None
-    column = np.array(run.recorded_splits(images) if splits is None else list(splits))
-    if len(column) != len(images):
-        raise DataError(f"There are {len(images)} images but {len(column)} splits.")
-    training = images.subset(np.flatnonzero(column == "training"))
-    held = images.subset(np.flatnonzero(column == "holdout"))
+    """Return training rows of all classes and holdout rows of some, loaded; and what they are.
+
+    size: height and width that they are loaded at, the generator's.
+    """
+    held = run.held_out(images, splits)
+    column = run.recorded_splits(images) if splits is None else splits
+    training = images.subset([row for row, split in enumerate(column) if split == "training"])
     held = held.only(class_indices(names, images.class_names))
-    rows = f"holdout of {run.path}" if own else "holdout that the caller named"
+    rows = f"holdout of {run.path}" if splits is None else "holdout that the caller named"
     if not len(held):
         raise DataError(
             f"There are no images of {', '.join(names)} in the {rows}, so that there is nothing "
             "to score against. Say which rows are held out with --split FILE (splits=), or fit "
             "a run with a holdout."
         )
-    if own:
+    if splits is None:
         run.check_pixels(training)
-    else:
-        run.check_leaks(images.subset(np.flatnonzero(column == "holdout")))
-    config = run.config
-    size = config.height if config.height == config.width else None  # squares only
-    held = held.load(size)
-    return training.load(size) if len(training) else _none_like(held, images), held, rows
+    held = load_at(held, *size)
+    return load_at(training, *size) if len(training) else _none_like(held, images), held, rows
 
 
 def _none_like(loaded: LabelledImages, images: LabelledImages) -> LabelledImages:
@@ -191,17 +202,14 @@ def _resize_rule(images: LabelledImages) -> str:
 
 
 def _draw(
-    run: Run, registry: Registry, holdout: LabelledImages, n: int | None, seed: int
+    model: ImageModel, holdout: LabelledImages, n: int | None, seed: int, *, run: str
 ) -> tuple[LabelledImages, list[str]]:
-    """Draw images of the holdout's classes at the generator's size, copies left out; and notes.
+    """Draw images of the holdout's classes, copies left out; return them and notes.
 
     Raises DataError when the generator hands out none.
     """
-    model = run.read_model(registry)
-    config = run.config
-    model.output = replace(model.output, height=config.height, width=config.width)
     pixels, labels, notes = [], [], []
-    counts = _shares(list(holdout.counts.values()), len(holdout) if n is None else n)
+    counts = divide(len(holdout) if n is None else n, list(holdout.counts.values()))
     for index, (name, count) in enumerate(zip(holdout.class_names, counts, strict=True)):
         place = model.class_names.index(name)
         with warnings.catch_warnings():  # the note below says it
@@ -216,7 +224,7 @@ def _draw(
             )
     if not labels:
         raise DataError(
-            f"{run.path} hands out no image: all that its generator draws are copies of training "
+            f"{run} hands out no image: all that its generator draws are copies of training "
             "images. Train it on more images, or for less long."
         )
     synthetic = LabelledImages(
@@ -225,17 +233,20 @@ def _draw(
         class_names=holdout.class_names,
         value_range=model.output.value_range,
     )
-    return synthetic, notes
+    return synthetic, [*notes, *_notes_on_copies(model)]
 
 
-def _shares(counts: Sequence[int], n: int) -> list[int]:
-    """Divide n in the proportions of counts; the largest remainders get what is left over."""
-    exact = np.array(counts) * n / sum(counts)
-    shares = np.floor(exact).astype(int)
-    first = np.argsort(shares - exact, kind="stable")[: n - int(shares.sum())]
-    shares[first] += 1
-    found: list[int] = shares.tolist()
-    return found
+def _notes_on_copies(model: ImageModel) -> list[str]:
+    """Say how many draws the copy gate dropped, and what the audit found where it found much."""
+    notes, dropped = [], sum(model.dropped.values())
+    if dropped:
+        notes.append(
+            f"{dropped:,} draw{'s' * (dropped > 1)} that the copy gate took for copies of "
+            "training images took no part: scores are of images as the run hands them out."
+        )
+    if model.memorisation is not None and model.memorisation.flagged:
+        notes.append(f"The run has memorised training images: {model.memorisation}.")
+    return notes
 
 
 def keep_features(space: CachedExtractor, run: Run) -> list[str]:
@@ -243,10 +254,12 @@ def keep_features(space: CachedExtractor, run: Run) -> list[str]:
 
     Lists the files of features and of what the extractor learned in the run's manifest.
     """
+    before = list((run.path / "features").glob("*"))
     try:
         space.save()
         files = [learned_path(run.path, space.name), space.path]
-        run.reseal([path for path in files if path is not None and path.exists()])
+        kept = [path for path in files if path is not None and path.exists()]
+        run.reseal([*kept, *(path for path in before if not path.exists())])
     except RunError as error:
         return [f"Features were not kept for the next time: {error}"]
     return []

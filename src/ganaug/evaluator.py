@@ -28,6 +28,8 @@ class FeatureExtractor(ABC):
     channels, size, dtype: what the extractor itself looks at: channels, (height, width) in
         pixels, and the name of the dtype of the pixels; None where it takes images as they come.
     resize: how images come to that size, in words; scores record it.
+    keeps_pixels: True where what it learned, or its features, could give the images back: then
+        neither is kept in a run.
     """
 
     name: str = ""
@@ -36,6 +38,7 @@ class FeatureExtractor(ABC):
     size: tuple[int, int] | None = None
     dtype: str = "float32"
     resize: str = "none"
+    keeps_pixels: bool = False
 
     def prepare(self, images: LabelledImages) -> None:
         """Learn from training images, for extractors that do; the default has nothing to learn."""
@@ -125,9 +128,10 @@ class FeatureEvaluator(Evaluator):
         self.reset()
 
     def reset(self) -> None:
-        """Forget every image."""
+        """Forget every image, and what group each is of."""
         self._features: dict[Role, list[Tensor]] = {role: [] for role in self.roles}
         self._labels: dict[Role, list[Tensor]] = {role: [] for role in self.roles}
+        self._groups: dict[Role, list[str]] = {role: [] for role in self.roles}
 
     def describe(self, images: Tensor) -> Tensor:
         """Return what is kept of images: (N, ...), their features unless overridden.
@@ -141,8 +145,8 @@ class FeatureEvaluator(Evaluator):
     def update(self, images: Tensor, *, role: Role, labels: Tensor | None = None) -> None:
         """Add images, float32 (N, C, H, W) in [-1, 1]; labels int64 (N,).
 
-        Raises DataError for missing labels where they are needed, and for features that are not
-        finite.
+        Raises DataError for missing labels where they are needed, and for pixels or features that
+        are not finite.
         """
         import torch
 
@@ -154,30 +158,48 @@ class FeatureEvaluator(Evaluator):
                 "Pass labels=."
             )
         features = self.describe(images).detach()
-        if not torch.isfinite(features).all():
+        if not (torch.isfinite(images).all() and torch.isfinite(features).all()):
             raise DataError(
-                f"Some features of {role} images are not finite numbers, so that "
+                f"Some pixels or features of {role} images are not finite numbers, so that "
                 f"{type(self).__name__} means nothing. Check the images and the extractor."
             )
         self._features[role].append(features)
         if labels is not None:
             self._labels[role].append(labels)
 
+    def add_groups(self, groups: Sequence[str], *, role: Role) -> None:
+        """Say of which patient or lesion each image is: "" for none, in order of arrival.
+
+        Optional; called once per role, after its images. Images of one group resemble each other,
+        and so are no independent evidence. A role that the metric does not need is passed over.
+        Raises DataError unless there is a group for each image.
+        """
+        if role not in self.roles:
+            return
+        n = sum(map(len, self._features[role]))
+        if len(groups) != n:
+            raise DataError(
+                f"{type(self).__name__} needs the group of each of {n} {role} images; got "
+                f"{len(groups)} groups. Add them once, after the images."
+            )
+        self._groups[role] = list(groups)
+
+    def groups(self, role: Role) -> list[str]:
+        """Return the groups of a role's images; empty when nobody named any."""
+        return list(self._groups[role])
+
     def features(self, role: Role) -> Tensor:
-        """Return what was kept of a role's images, (N, ...).
+        """Return what was kept of a role's images, (N, ...), not to be written to.
 
         Raises TooFewImagesError for fewer than `minimum_images`.
         """
-        import torch
-
-        parts = self._features[role]
-        n = sum(map(len, parts))
+        n = sum(map(len, self._features[role]))
         if n < self.minimum_images:
             raise TooFewImagesError(
                 f"{type(self).__name__} needs at least {self.minimum_images} {role} images; "
                 f"got {n}."
             )
-        return torch.cat(parts)
+        return self._joined(role)
 
     def labels(self, role: Role) -> Tensor:
         """Return the labels of a role's images, int64 (N,)."""
@@ -196,7 +218,18 @@ class FeatureEvaluator(Evaluator):
             if not self._features[role]:
                 continue
             index = torch.as_tensor(rows[role], dtype=torch.int64)
-            chosen._features[role] = [torch.cat(self._features[role])[index]]
+            chosen._features[role] = [self._joined(role)[index]]
             if self._labels[role]:
                 chosen._labels[role] = [self.labels(role)[index]]
+            if self._groups[role]:
+                chosen._groups[role] = [self._groups[role][row] for row in index.tolist()]
         return chosen
+
+    def _joined(self, role: Role) -> Tensor:
+        """Return what was kept of a role's images, one tensor from here on."""
+        import torch
+
+        parts = self._features[role]
+        if len(parts) != 1:
+            self._features[role] = parts = [torch.cat(parts)]
+        return parts[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["CachedExtractor", "build_extractor"]
 
 _KEY_BYTES = 16
+_SHOWN = 16  # characters of a fingerprint in the name of a file
 
 
 def build_extractor(text: str, spec: ImageSpec, registry: Registry) -> FeatureExtractor:
@@ -42,7 +44,8 @@ class CachedExtractor(FeatureExtractor):
 
     Images are told apart by content: a 128-bit BLAKE2b of shape and pixels. What the extractor
     said of them is kept in memory and, with a folder, in a safetensors file there, which is read
-    when features are first asked for and written by `save`.
+    when features are first asked for and written by `save`. An extractor that `keeps_pixels` has
+    no file.
 
     extractor: the one that computes; it must treat every image of a batch by itself.
     used: whether features or logits were asked for since this was last set to False.
@@ -86,20 +89,21 @@ class CachedExtractor(FeatureExtractor):
 
     @property
     def path(self) -> Path | None:
-        """The file on disk; None without a folder."""
-        if self._folder is None:
+        """The file on disk; None without a folder, and where features could give images back."""
+        if self._folder is None or self.keeps_pixels:
             return None
-        return self._folder / f"{self.name}-{self.fingerprint[:16]}.safetensors"
+        return self._folder / f"{self.name}-{self.fingerprint[:_SHOWN]}.safetensors"
 
     @property
     def unsaved(self) -> bool:
         """Whether there is something that `save` would write."""
-        return self._folder is not None and self._new > 0
+        return self._folder is not None and not self.keeps_pixels and self._new > 0
 
     def save(self) -> None:
-        """Write what is kept, whole or not at all; nothing without a folder, or news.
+        """Write what is kept, whole or not at all; nothing without a `path`, or news.
 
-        Raises RunError when the file cannot be written.
+        Files of extractors of the same name that learned otherwise are removed. Raises RunError
+        when the file cannot be written.
         """
         path = self.path
         if path is None or not self.unsaved:
@@ -112,11 +116,16 @@ class CachedExtractor(FeatureExtractor):
                 tensors[kind] = torch.stack(list(kept.values()))
         write_tensors(path, tensors, {"extractor": self.name, "fingerprint": self.fingerprint})
         self._new = 0
+        for other in path.parent.glob("*.safetensors"):
+            if other != path and other.stem[: -_SHOWN - 1] == self.name:
+                with suppress(OSError):  # it is of no use, and does no harm
+                    other.unlink()
 
     def _forget(self) -> None:
         extractor = self._extractor
         self.name, self.channels, self.size = extractor.name, extractor.channels, extractor.size
         self.dtype, self.resize = extractor.dtype, extractor.resize
+        self.keeps_pixels = extractor.keeps_pixels
         if hasattr(extractor, "dimension"):  # some know it when they have learned
             self.dimension = extractor.dimension
         self._kept: dict[str, dict[bytes, Tensor]] = {"features": {}, "logits": {}}

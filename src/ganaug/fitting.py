@@ -39,6 +39,7 @@ __all__ = [
     "build_policy",
     "copies_of",
     "fit_part",
+    "load_at",
     "make_model",
     "output_of",
     "plan_parts",
@@ -148,7 +149,7 @@ def plan_parts(
             raise ConfigError(
                 "conditioning='per-class' needs a generator by name, to build one each."
             )
-        loaded = _load_for(built.spec, images)
+        loaded = load_at(images, *built.spec.shape[1:])
         return [Part(index=None, name="all", images=loaded, generator=built)]
     config = resolve_config(registry, recipe)
     build = registry.generators[recipe.generator].build
@@ -161,14 +162,18 @@ def plan_parts(
     return parts
 
 
-def _load_for(spec: ImageSpec, images: LabelledImages) -> LabelledImages:
-    """Load images at the size of a built generator; only a square one can be resized to."""
-    if spec.height == spec.width:
-        return images.load(spec.height)
+def load_at(images: LabelledImages, height: int, width: int) -> LabelledImages:
+    """Load images at the size of a generator, as those that it is trained on.
+
+    Raises ShapeError for images of another size than one that is not square: only squares are
+    resized to.
+    """
+    if height == width:
+        return images.load(height)
     loaded = images.load()
-    if loaded.spec.shape[1:] != (spec.height, spec.width):
+    if loaded.spec.shape[1:] != (height, width):
         raise ShapeError(
-            f"The generator makes images of {spec.height}x{spec.width}; the training images are "
+            f"The generator makes images of {height}x{width}; these are "
             f"{loaded.spec.height}x{loaded.spec.width}. Images are resized to squares only: "
             "resize them first, or build the generator for their size."
         )
@@ -242,7 +247,7 @@ def plan_validations(
             "(--eval-every N, eval_every=N)."
         )
     whole = parts[0].index is None
-    training = parts[0].images if whole else _load_for(parts[0].images.spec, images)
+    training = parts[0].images if whole else load_at(images, *parts[0].images.spec.shape[1:])
     extractor = build_extractor(recipe.extractor or DEFAULT_EXTRACTOR, training.spec, registry)
     with seeded(_seed(recipe, None, purpose=3)):
         extractor.prepare(training)
@@ -263,7 +268,7 @@ def plan_validations(
 def _validate(part: Part, rows: LabelledImages, plan: Plan, recipe: Recipe) -> Validation:
     own = rows if part.index is None else rows.only([part.index])
     return Validation(
-        _load_for(part.images.spec, own) if len(own) else own,
+        load_at(own, *part.images.spec.shape[1:]) if len(own) else own,
         part.images,
         plan,
         name="all classes" if part.index is None else f"class {part.name!r}",
@@ -328,7 +333,8 @@ def make_model(
     """Return the fitted model: selected weights, original size and bit depth, gate and audit.
 
     validations: by training, with the best weights where these are selected. holdout: held-out
-    images of the classes, loaded as the training images are. keep_copies: hand out everything.
+    images of the classes, in memory; they are judged at the generator's size. keep_copies: hand
+    out everything.
     """
     scored = validations or [None] * len(trainings)
     bests = [None if validation is None else validation.best for validation in scored]
@@ -342,7 +348,10 @@ def make_model(
         copies=None if keep_copies else copies_of(parts),
         source=source,
     )
-    model.memorisation = audit(model, holdout)
+    held = None if holdout is None or not len(holdout) else holdout
+    if held is not None:
+        held = load_at(held, *parts[0].generator.spec.shape[1:])
+    model.memorisation = audit(model, held)
     return model
 
 

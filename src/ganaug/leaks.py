@@ -20,6 +20,7 @@ from ganaug.hashes import Looks, hash_distances, hash_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from ganaug.hashes import ImageHashes
     from ganaug.spec import LabelledImages
@@ -59,9 +60,9 @@ _BLOCK_VALUES = 2**22
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class References:
-    """What a run keeps of the rows of one split; see `ganaug.hashes.ImageHashes`.
+    """What a run keeps of the rows of some splits; see `ganaug.hashes.ImageHashes`.
 
-    groups: "" for a row without one.
+    groups: "" for a row without one. validation: the ids of those that are validation rows.
     """
 
     ids: tuple[str, ...]
@@ -69,6 +70,7 @@ class References:
     pixels: NDArray[np.uint8]
     looks: Looks
     blank: NDArray[np.bool_]
+    validation: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -82,15 +84,6 @@ class Overlap:
     same_pixels: str | None
     near_duplicate: str | None
     same_group: str | None
-
-    def __str__(self) -> str:
-        kinds = {
-            "same pixels as": self.same_pixels,
-            "near duplicate of": self.near_duplicate,
-            "same group as": self.same_group,
-        }
-        text = next(f"{kind} training row {found}" for kind, found in kinds.items() if found)
-        return f"{self.id} ({text})"
 
 
 def write_references(path: Path, hashes: ImageHashes, splits: Sequence[str]) -> None:
@@ -127,8 +120,8 @@ def has_references(run: Path) -> bool:
     return path.exists() and "training.pixels" in read_tensors(path)[0]
 
 
-def read_references(run: Path, split: str = "training") -> References:
-    """Read what a run directory keeps of the rows of a split.
+def read_references(run: Path, *splits: str) -> References:
+    """Read what a run directory keeps of the rows of some splits; "training" unless named.
 
     Raises RunError when the run keeps nothing of its rows, since it was made by a version before
     the leak guard, or when it is damaged.
@@ -139,6 +132,23 @@ def read_references(run: Path, split: str = "training") -> References:
             "version of ganaug, or is unfinished, and cannot be checked for leaks. Fit it again."
         )
     tensors, _ = read_tensors(run / _FILE)
+    every = [_references_of(run, split, tensors) for split in splits or ("training",)]
+    parts = [part for part in every if len(part)] or every[:1]  # arrays of no rows have no width
+    return References(
+        ids=tuple(id_ for part in parts for id_ in part.ids),
+        groups=tuple(group for part in parts for group in part.groups),
+        pixels=np.concatenate([part.pixels for part in parts]),
+        looks=Looks(
+            np.concatenate([part.looks.perceptual for part in parts]),
+            np.concatenate([part.looks.detail for part in parts]),
+        ),
+        blank=np.concatenate([part.blank for part in parts]),
+        validation=frozenset().union(*(part.validation for part in parts)),
+    )
+
+
+def _references_of(run: Path, split: str, tensors: Mapping[str, Tensor]) -> References:
+    """Return what the tensors of a run's references say of the rows of one split."""
     ids, groups = _read_rows(run / "splits.csv", split)
     none = np.empty((0, 1), dtype=np.uint8)
     pixels, perceptual, detail = (
@@ -158,6 +168,7 @@ def read_references(run: Path, split: str = "training") -> References:
         pixels=pixels,
         looks=Looks(perceptual, detail),
         blank=np.zeros(len(ids), np.bool_) if blank is None else blank.numpy().astype(np.bool_),
+        validation=frozenset(ids if split == "validation" else ()),
     )
 
 
@@ -165,7 +176,8 @@ def check_leaks(images: LabelledImages, references: References, *, run: str) -> 
     """Raise LeakageError when images overlap with the rows that a run was trained on.
 
     images: what is meant to judge the run or its synthetic images; decoded one at a time.
-    run: the name of the run, for the message.
+    references: of the training rows, and perhaps of validation rows, whose scores may have chosen
+    the weights. run: the name of the run, for the message.
     """
     overlaps = find_overlaps(images, references)
     if not overlaps:
@@ -177,12 +189,25 @@ def check_leaks(images: LabelledImages, references: References, *, run: str) -> 
     }
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count)
     doubt = _CHANCE if _may_coincide(images, overlaps) else ""
-    shown = ", ".join(str(overlap) for overlap in overlaps[:_SHOWN])
+    shown = ", ".join(_describe(overlap, references) for overlap in overlaps[:_SHOWN])
+    use = "trained on or validated with" if references.validation else "trained on"
     raise LeakageError(
         f"{len(overlaps):,} of {len(images):,} rows overlap with the {len(references):,} rows that "
-        f"{run} was trained on: {kinds}; first: {shown}. Scores on such rows mean nothing: leave "
+        f"{run} was {use}: {kinds}; first: {shown}. Scores on such rows mean nothing: leave "
         f"them out, or fit a new run without them.{doubt}"
     )
+
+
+def _describe(overlap: Overlap, references: References) -> str:
+    """Name a row, and the row of the run that it overlaps with most."""
+    kinds = {
+        "same pixels as": overlap.same_pixels,
+        "near duplicate of": overlap.near_duplicate,
+        "same group as": overlap.same_group,
+    }
+    kind, found = next((kind, found) for kind, found in kinds.items() if found)
+    split = "validation" if found in references.validation else "training"
+    return f"{overlap.id} ({kind} {split} row {found})"
 
 
 def _may_coincide(images: LabelledImages, overlaps: Sequence[Overlap]) -> bool:

@@ -33,7 +33,7 @@ def learn_extractor(
 
     What it learned is read from extractors/NAME.safetensors where the same settings learned it
     from the same images, and is learned anew and written there otherwise; a note says when it
-    cannot be. Its features are kept in features/.
+    cannot be. Its features are kept in features/. Of an extractor that `keeps_pixels`, neither is.
 
     Raises DataError when there is nothing to learn from.
     """
@@ -46,9 +46,13 @@ def learn_extractor(
             )
         return CachedExtractor(extractor, folder / "features"), []
     path = learned_path(folder, extractor.name)
-    origin = {"extractor": text, "data": train.fingerprint()}
+    # the same pixels are other images where black and white are others
+    black_and_white = "{:g} to {:g}".format(*train.value_range)
+    origin = {"extractor": text, "data": train.fingerprint(), "value_range": black_and_white}
     notes = []
-    if not _restore(extractor, path, origin):
+    if extractor.keeps_pixels:
+        extractor.prepare(train)
+    elif not _restore(extractor, path, origin):
         extractor = build_extractor(text, train.spec, registry)  # half of a state may be in it
         extractor.prepare(train)
         state = dict(extractor.state_dict())

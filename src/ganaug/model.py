@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,6 +104,12 @@ class ImageModel:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images handed out."""
         return self.generators[0].spec.channels, self.output.height, self.output.width
+
+    def at_trained_size(self) -> ImageModel:
+        """Hand out images at the size that the generator makes them, from now on; return itself."""
+        spec = self.generators[0].spec
+        self.output = replace(self.output, height=spec.height, width=spec.width)
+        return self
 
     def draw(self, class_: int, n: int, *, seed: int) -> NDArray[Any]:
         """Draw n images of a class: (n, C, H, W), the same for the same seed.

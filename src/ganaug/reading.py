@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ganaug.resampling import HALVES
+
 if TYPE_CHECKING:
     from ganaug.scoring import Score
 
-__all__ = ["ScoreRow", "count_text", "is_primary", "read_scores", "resize_rules", "score_rows"]
+__all__ = [
+    "ScoreRow",
+    "count_text",
+    "is_primary",
+    "is_spread",
+    "read_scores",
+    "resize_rules",
+    "score_rows",
+]
 
 #: Names of numbers that only say how sure another one is: spreads and p-values.
 _SUPPORTING = re.compile(r"(^|_)(std|p)(_|$)")
@@ -19,6 +30,12 @@ _SUPPORTING = re.compile(r"(^|_)(std|p)(_|$)")
 #: Metrics of the distance between two sets, the first of which that was computed is read.
 _DISTANCES = ("kid", "fid")
 _COPYING = "authenticity"
+
+#: What real images get of metrics for which that is known, so that no floor need tell.
+_CHANCE = {"c2st": 0.5}
+
+#: How often sentences may find a difference where there is none, over all scores read.
+_LEVEL = 0.05
 
 _ROLES = {"holdout": "held out", "synthetic": "synthetic", "train": "training"}
 
@@ -79,24 +96,37 @@ def read_scores(scores: Sequence[Score]) -> list[str]:
     """Say in plain sentences what the scores say, and no more.
 
     How far the synthetic set is from the held-out images beside how far real ones are; which
-    other scores differ from those of real images by more than their interval; and whether the
-    measures of copying see any.
+    other scores differ from those of real images by more than chance; and whether the measures of
+    copying see any. Scores of real images alone are no scores of the synthetic set, and not read.
+
+    A floor is one draw of real images, as noisy as the score itself. So a score differs when its
+    floor is farther off than the interval, as wide as the noise of their difference (the root of
+    2) and the number of scores that are read (Bonferroni) make it: where nothing differs, about 1
+    report in 20 or fewer name any score. `c2st` is compared with one half, which is what real
+    images get.
     """
-    primary = [score for score in scores if is_primary(score)]
-    distance = _first_distance(primary)
-    copying = [score for score in primary if _base(score) == _COPYING]
-    others = [score for score in primary if score is not distance and score not in copying]
+    read = [score for score in scores if is_primary(score) and not score.name.endswith("_real")]
+    names, sides = _names(read), _sides(read)
+    distance = _first_distance(read)
+    others: dict[str, int | None] = {}
+    copying: dict[str, int | None] = {}
+    for score, name, side in zip(read, names, sides, strict=True):
+        if score is not distance:
+            (copying if _base(score) == _COPYING else others)[name] = side
     sentences = []
     if distance is not None:
-        sentences.append(_read_distance(distance))
-    sentences += _read_others(others)
-    sentences += _read_copying(copying)
-    return sentences
+        sentences.append(_read_distance(distance, sides[read.index(distance)]))
+    return sentences + _read_others(others) + _read_copying(copying)
 
 
 def is_primary(score: Score) -> bool:
     """Say whether a score is more than a spread or a p-value, which say how sure another is."""
-    return not _SUPPORTING.search(score.name)
+    return not is_spread(score.name)
+
+
+def is_spread(name: str) -> bool:
+    """Say whether the name of a number is that of a spread or a p-value."""
+    return _SUPPORTING.search(name) is not None
 
 
 def _base(score: Score) -> str:
@@ -111,21 +141,48 @@ def _first_distance(scores: Sequence[Score]) -> Score | None:
     return None
 
 
-def _side(score: Score) -> int | None:
-    """Return 1 when the whole interval is above the floor, -1 below, 0 around; None if unknown."""
-    if score.interval is None or score.floor is None:
+def _names(scores: Sequence[Score]) -> list[str]:
+    """Return what sentences call scores: by their names, and metrics where two share one."""
+    times = Counter(score.name for score in scores)
+    return [
+        score.name if times[score.name] == 1 else f"{score.name} ({score.metric})"
+        for score in scores
+    ]
+
+
+def _sides(scores: Sequence[Score]) -> list[int | None]:
+    """Return 1 for a score above what real images get, -1 below, 0 for neither; None if unknown."""
+    from scipy.stats import t
+
+    known = [s.interval is not None and _reference(s) is not None for s in scores]
+    level = _LEVEL / max(sum(known), 1)
+    quantiles = [t.isf(tail / 2, HALVES - 1) for tail in (level, _LEVEL)]
+    return [_side(score, quantiles[0] / quantiles[1]) for score in scores]
+
+
+def _reference(score: Score) -> float | None:
+    return _CHANCE.get(_base(score), score.floor)
+
+
+def _side(score: Score, factor: float) -> int | None:
+    """See `_sides`; factor: of how much more than 95 % one must be sure."""
+    reference = _reference(score)
+    if score.interval is None or reference is None:
         return None
+    if _base(score) not in _CHANCE:
+        factor *= math.sqrt(2)
     low, high = score.interval
-    return int(low > score.floor) - int(high < score.floor)
+    above = score.value - reference > factor * (score.value - low)
+    below = reference - score.value > factor * (high - score.value)
+    return int(above) - int(below)
 
 
-def _read_distance(score: Score) -> str:
+def _read_distance(score: Score, side: int | None) -> str:
     (row,) = score_rows([score])
     found = row.name + f" {row.value}" + (f" ({row.interval})" if row.interval else "")
     if not row.floor:
         return f"Synthetic images against held-out ones: {found}; there is no floor to it."
     pair = f"{found}; real images in their place, {row.floor}."
-    side = _side(score)
     if side is None:
         return f"Synthetic images against held-out ones: {pair}"
     if side > 0:
@@ -138,22 +195,20 @@ def _read_distance(score: Score) -> str:
     )
 
 
-def _read_others(scores: Sequence[Score]) -> list[str]:
-    """Name the scores that lie outside of what real images get, and those that do not."""
-    sides = {score.name: _side(score) for score in scores}
+def _read_others(sides: Mapping[str, int | None]) -> list[str]:
+    """Name the scores that differ from those of real images, and those that do not."""
     apart = [name for name, side in sides.items() if side]
     alike = [name for name, side in sides.items() if side == 0]
     sentences = []
     if apart:
-        sentences.append(f"Unlike real images, by more than the interval: {', '.join(apart)}.")
+        sentences.append(f"Unlike real images, by more than chance: {', '.join(apart)}.")
     if alike:
-        sentences.append(f"Like real images, within the interval: {', '.join(alike)}.")
+        sentences.append(f"No difference from real images shows in: {', '.join(alike)}.")
     return sentences
 
 
-def _read_copying(scores: Sequence[Score]) -> list[str]:
+def _read_copying(sides: Mapping[str, int | None]) -> list[str]:
     """Say whether synthetic images lie closer to training images than real ones do."""
-    sides = {score.name: _side(score) for score in scores}
     closer = [name for name, side in sides.items() if side == -1]
     if closer:
         return [
@@ -162,7 +217,7 @@ def _read_copying(scores: Sequence[Score]) -> list[str]:
         ]
     if sides and None not in sides.values():
         return [
-            f"No closer to training images than other real images are, by {', '.join(sides)}; "
+            f"Not shown to be closer to training images than real ones are, by {', '.join(sides)}; "
             "single copies can hide in these, so look at the closest pairs."
         ]
     return []
@@ -174,18 +229,23 @@ def _better(score: Score) -> str:
     return "higher" if score.higher_is_better else "lower"
 
 
-def _digits(numbers: Sequence[float]) -> int:
-    """Return the decimals with which the largest of some numbers shows three digits."""
+def _digits(numbers: Sequence[float]) -> int | None:
+    """Return the decimals with which the largest of some numbers shows three digits.
+
+    None where that would take a long text: such numbers are written with a power of ten.
+    """
     largest = max(abs(number) for number in numbers)
     if largest == 0 or not math.isfinite(largest):
         return 2
-    return min(max(2 - math.floor(math.log10(largest)), 0), 6)
+    return None if not 1e-4 <= largest < 1e5 else max(2 - math.floor(math.log10(largest)), 0)
 
 
-def _text(number: float, digits: int) -> str:
+def _text(number: float, digits: int | None) -> str:
+    if digits is None:
+        return f"{number:.2e}" if number else "0"
     text = f"{number:,.{digits}f}"
     return text.removeprefix("-") if not text.strip("-0.") else text  # no negative zero
 
 
-def _interval(interval: tuple[float, float], digits: int) -> str:
+def _interval(interval: tuple[float, float], digits: int | None) -> str:
     return " to ".join(_text(bound, digits) for bound in interval)

@@ -31,7 +31,9 @@ __all__ = ["KINDS", "BrokenPlugin", "Catalogue", "Listing", "Registry"]
 #: The modules that ganaug brings along, in the order in which they are listed.
 _BUILTINS = (
     "ganaug.builtin.data.plugin",
+    "ganaug.builtin.aegan.plugin",
     "ganaug.builtin.dcgan.plugin",
+    "ganaug.builtin.pggan.plugin",
     "ganaug.builtin.extractors.plugin",
     "ganaug.builtin.metrics.plugin",
     "ganaug.builtin.policies.plugin",

@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from ganaug.evaluator import FeatureEvaluator, Role
     from ganaug.spec import LabelledImages
 
-__all__ = ["HALVES", "draw_by_class", "half_of", "half_sample_intervals"]
+__all__ = ["HALVES", "beside", "draw_by_class", "half_of", "half_sample_intervals"]
 
 #: How many half samples are scored.
 HALVES = 20
 
 # With fewer, the handful of different halves says little of how a score varies.
 _FEWEST_UNITS = 4
-_QUANTILE_95 = 1.96
+
+#: Half of a 95 % interval in standard deviations that are estimated from `HALVES` scores: the
+#: 97.5 % quantile of Student's t with 19 degrees of freedom.
+_QUANTILE_95 = 2.093
 
 
 def half_sample_intervals(
@@ -35,11 +38,19 @@ def half_sample_intervals(
 ) -> tuple[dict[str, tuple[float, float]], str]:
     """Return 95 % intervals of scores by name, and how they were estimated or why there are none.
 
+    A score that is the same for all halves, such as a recall of 0, is left out: how sure it is
+    does not show in them.
+
     This is the delete-half jackknife (Shao and Wu 1989): half of each role's images is drawn
     without replacement, `HALVES` times, and the standard deviation of the scores of halves is
     that of the score. A bootstrap, which draws with replacement, would put the same image twice
     into neighbour distances and kernels. Whole groups are drawn where images have groups, and
     half of each class, since the classes of synthetic images are chosen, not sampled.
+
+    It holds for scores that behave like a mean: whose standard deviation falls with the square
+    root of the number of images, as that of shares, medians, distances of means and averages over
+    neighbours does. It does not for extremes, nor for a z-score, whose standard deviation is 1 at
+    any number: there it would be too small by the root of 2.
 
     evaluator: has seen the images of `roles`, in their order. values: what it computed of them.
     """
@@ -60,7 +71,7 @@ def half_sample_intervals(
     intervals = {}
     for name, value in values.items():
         spread = _QUANTILE_95 * _deviation([scores.get(name, math.nan) for scores in replicates])
-        if math.isfinite(spread):
+        if math.isfinite(spread) and spread > 0:
             intervals[name] = (value - spread, value + spread)
     whole = " of whole groups" if grouped else ""
     return intervals, f"95 %, {HALVES} half samples{whole} (delete-half jackknife)"
@@ -69,20 +80,35 @@ def half_sample_intervals(
 def draw_by_class(
     images: LabelledImages, counts: Mapping[str, int], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Draw so many different rows of each class, by its name.
+    """Draw so many different rows of each class, by its name: whole groups, the last ones cut.
 
     Raises TooFewImagesError for a class that has fewer.
     """
-    drawn = []
-    for index, name in enumerate(images.class_names):
-        rows = np.flatnonzero(images.labels == index)
-        if len(rows) < counts[name]:
+    for name, available in images.counts.items():
+        if available < counts[name]:
             raise TooFewImagesError(
-                f"class {name!r} has {len(rows)} training images, too few to take the place of "
+                f"class {name!r} has {available} training images, too few to take the place of "
                 f"{counts[name]} synthetic ones"
             )
-        drawn.append(rng.choice(rows, counts[name], replace=False))
-    return np.concatenate(drawn)
+    wanted = [counts[name] for name in images.class_names]
+    drawn = []
+    units = _units_by_class(images)
+    for unit in rng.permutation(len(units)):
+        for row in units[unit][1]:
+            label = int(images.labels[row])
+            if wanted[label]:
+                wanted[label] -= 1
+                drawn.append(row)
+    return np.array(drawn, dtype=np.int64)
+
+
+def beside(images: LabelledImages, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows that are none of these and share no group with them, in order."""
+    taken = set(rows.tolist())
+    if images.groups is not None:
+        named = {images.groups[row] for row in taken} - {""}
+        taken |= {row for row, group in enumerate(images.groups) if group in named}
+    return np.setdiff1d(np.arange(len(images)), np.array(sorted(taken), dtype=np.int64))
 
 
 def half_of(images: LabelledImages, rng: np.random.Generator) -> NDArray[np.int64]:

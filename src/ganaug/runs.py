@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +25,7 @@ from ganaug.errors import DataError, GanaugError, RunError
 from ganaug.files import append_line, check_place, write_text
 from ganaug.fitting import Part, Recipe, output_of
 from ganaug.hashes import ImageHashes, pixel_hash
+from ganaug.integrity import check_intact, read_manifest, reseal, seal, unseal
 from ganaug.leaks import (
     References,
     add_references,
@@ -211,6 +214,17 @@ class Run:
             return list(range(len(self.config.class_names)))
         return [None]
 
+    @property
+    def evaluation(self) -> Path:
+        """Where ``ganaug evaluate`` writes what it found, unless told otherwise."""
+        return self.path / "evaluation"
+
+    @property
+    def nearest(self) -> Path:
+        """Where it draws real images: beside the run, which holds none."""
+        path = self.path if self.path.name not in ("", "..") else self.path.resolve()
+        return path.with_name(f"{path.name}-nearest.png")
+
     def part_folder(self, index: int | None) -> Path:
         """Return where a part's history, generator and checkpoint lie."""
         return self.path if index is None else self.path / "classes" / str(index)
@@ -289,7 +303,7 @@ class Run:
 
     def read_model(self, registry: Registry) -> ImageModel:
         """Read the fitted model. Raises RunError when files are missing or damaged."""
-        manifest = self._read_manifest()
+        manifest = read_manifest(self.path)
         generators = [self._read_generator(index, registry, manifest) for index in self.indices]
         copies = self._read_gate(generators[0].spec, registry, manifest)
         output = Output(**self.config.output.model_dump())
@@ -307,7 +321,7 @@ class Run:
         path = self.path / _REFERENCES
         if not path.exists() and _REFERENCES not in manifest:
             return None
-        self._check_intact(path, manifest)
+        check_intact(self.path, path, manifest)
         tensors = read_tensors(path)[0]
         if not has_gate(tensors):
             return None
@@ -318,7 +332,7 @@ class Run:
 
     def _read_memorisation(self, manifest: dict[str, str]) -> Memorisation:
         path = self.path / _MEMORISATION
-        self._check_intact(path, manifest)
+        check_intact(self.path, path, manifest)
         try:
             return Memorisation.from_fields(json.loads(path.read_text("utf-8")))
         except (OSError, ValueError, TypeError) as error:
@@ -336,7 +350,7 @@ class Run:
                 f"{self.path} has no finished generator ({path.name} is missing). Go on with: "
                 f"ganaug fit {self.config.source} --out {self.path} --resume"
             )
-        self._check_intact(path, manifest)
+        check_intact(self.path, path, manifest)
         weights, header = read_tensors(path)
         source = Source(header["generator"], header["settings"])
         try:
@@ -371,33 +385,68 @@ class Run:
     @property
     def has_references(self) -> bool:
         """Whether the run carries what `check_leaks` needs. Raises RunError when it is damaged."""
-        manifest = self._read_manifest()
+        manifest = read_manifest(self.path)
         if _REFERENCES in manifest:
-            self._check_intact(self.path / _REFERENCES, manifest)
+            check_intact(self.path, self.path / _REFERENCES, manifest)
         return has_references(self.path)
 
-    def read_references(self, split: str = "training") -> References:
-        """Read ids, groups and hashes of the rows of a split.
+    def read_references(self, *splits: str) -> References:
+        """Read ids, groups and hashes of the rows of some splits; "training" unless named.
 
         Raises RunError when they are damaged, or when an earlier version made the run without.
         """
-        manifest = self._read_manifest()
+        manifest = read_manifest(self.path)
         for name in ("splits.csv", _REFERENCES):
-            self._check_intact(self.path / name, manifest)
-        return read_references(self.path, split)
+            check_intact(self.path, self.path / name, manifest)
+        return read_references(self.path, *splits)
 
-    def check_leaks(self, dataset: Any, *, groups: Sequence[Any] | None = None) -> None:
-        """Raise LeakageError when images overlap with the rows that the run was trained on.
+    def check_leaks(
+        self,
+        dataset: Any,
+        *,
+        groups: Sequence[Any] | None = None,
+        against: Sequence[str] = ("training", "validation"),
+    ) -> None:
+        """Raise LeakageError when images overlap with the rows that the run was made from.
 
         dataset: what is meant to judge the run, whatever `SyntheticAugmenter.fit` takes; images
-            are decoded one at a time. groups: the patient or lesion of each row.
+            are decoded one at a time. groups: the patient or lesion of each row. against: the
+            splits of the run to compare with; validation rows may have chosen its weights.
 
-        A row overlaps when it has the same pixels as a training row, when it is a near duplicate
-        of one (perceptual hashes; mirror images too), or when it is of the same group. Raises
-        RunError for a run that carries no references.
+        A row overlaps when it has the same pixels as a row of the run, when it is a near
+        duplicate of one (perceptual hashes; mirror images too), or when it is of the same group.
+        Raises RunError for a run that carries no references.
         """
         images = labelled_images(dataset, groups=groups)
-        check_leaks(images, self.read_references(), run=str(self.path))
+        check_leaks(images, self.read_references(*against), run=str(self.path))
+
+    def held_out(
+        self, images: LabelledImages, splits: Sequence[str] | None = None
+    ) -> LabelledImages:
+        """Return the rows that may judge the run: those that it holds out, or the caller's.
+
+        images: all rows of the source, not decoded. splits: what each row is, when the caller
+        says so; else as the run recorded it.
+
+        Raises RunError for other images than the run's (without splits), LeakageError when the
+        caller's holdout overlaps with the rows that the run was trained on or validated with,
+        DataError without holdout rows.
+        """
+        column = self.recorded_splits(images) if splits is None else splits
+        if len(column) != len(images):
+            raise DataError(f"There are {len(images)} images but {len(column)} splits.")
+        held = images.subset([row for row, split in enumerate(column) if split == "holdout"])
+        if not len(held):
+            where = f"{self.path} holds no rows out" if splits is None else "No row is held out"
+            raise DataError(
+                f"{where}, so there are no real images that it was not trained on. Name some "
+                "with --split FILE (splits=), or fit a run with a holdout."
+            )
+        if splits is None:
+            self.check_pixels(held, "holdout")
+        else:
+            self.check_leaks(held)
+        return held
 
     def check_pixels(self, images: LabelledImages, split: str = "training") -> None:
         """Raise RunError when rows of the run had other pixels, under the same ids.
@@ -421,48 +470,22 @@ class Run:
 
     def seal(self) -> None:
         """Write manifest.json: the SHA-256 of every file."""
-        files = sorted(p for p in self.path.rglob("*") if p.is_file() and p.name != "manifest.json")
-        digests = {p.relative_to(self.path).as_posix(): _sha256(p) for p in files}
-        write_text(self.path / "manifest.json", json.dumps(digests, indent=2) + "\n")
+        seal(self.path)
 
     def reseal(self, files: Sequence[Path]) -> None:
         """Bring manifest.json up to date with files that were added, changed or removed.
 
-        What it says of all others stays, so that a file that was damaged before is not taken for
-        whole now; a run that is not finished has none, and stays without.
+        What it says of all others stays; a run that is not finished has none, and stays without.
         """
-        known = self._read_manifest()
-        manifest = dict(known)
-        for path in files:
-            name = path.relative_to(self.path).as_posix()
-            if path.exists():
-                manifest[name] = _sha256(path)
-            else:
-                manifest.pop(name, None)
-        if known and manifest != known:
-            text = json.dumps(dict(sorted(manifest.items())), indent=2)
-            write_text(self.path / "manifest.json", f"{text}\n")
+        reseal(self.path, files)
 
-    def unseal(self) -> None:
-        """Remove the manifest while the files change."""
-        (self.path / "manifest.json").unlink(missing_ok=True)
+    def begin_anew(self) -> None:
+        """Remove what is about the weights so far, and the manifest, before training goes on.
 
-    def _read_manifest(self) -> dict[str, str]:
-        path = self.path / "manifest.json"
-        try:
-            return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
-        except (OSError, ValueError, TypeError) as error:
-            raise RunError(f"{path} is damaged: {error}.") from error
-
-    def _check_intact(self, path: Path, manifest: dict[str, str]) -> None:
-        expected = manifest.get(path.relative_to(self.path).as_posix())
-        if expected is not None and (not path.exists() or expected != _sha256(path)):
-            raise RunError(
-                f"{path} is damaged: it is not the file that manifest.json lists. Restore it "
-                "from a copy, or fit the run again."
-            )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+        Scores and figures would be taken for those of the weights to come. What extractors
+        learned, and features of images, stay: they are about the images.
+        """
+        unseal(self.path)
+        shutil.rmtree(self.evaluation, ignore_errors=True)
+        with suppress(OSError):
+            self.nearest.unlink()

@@ -6,6 +6,7 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SPLITS",
     "bundle_rows",
+    "cut_validation",
+    "divide",
     "kept_whole",
     "match_splits",
     "read_splits",
@@ -36,6 +39,9 @@ __all__ = [
 SPLITS = ("training", "validation", "holdout")
 
 _COLUMNS = ("id", "label", "group", "split")
+
+#: The fraction of the training rows that is cut for scores during training.
+_VALIDATION = 0.1
 
 
 def split_rows(
@@ -68,8 +74,9 @@ def split_rows(
         held = _cut(images.labels, bundles, holdout, rng)
         if not held:
             raise DataError(
-                f"No rows can be held out of {_groups_text(images, bundles)}: each class must keep "
-                f"a training row, and {whole} stay whole. Use --holdout 0 (holdout=0)."
+                f"No rows can be held out of {len(images)} images in {len(bundles)} "
+                f"group{'s' * (len(bundles) != 1)}: each class must keep a training row, and "
+                f"{whole} stay whole. Use --holdout 0 (holdout=0)."
             )
         splits[held] = "holdout"
     if "validation" not in splits and validation > 0:
@@ -84,6 +91,31 @@ def split_rows(
             )
         splits[cut] = "validation"
     return tuple(splits.tolist())
+
+
+def cut_validation(
+    images: LabelledImages,
+    splits: Sequence[str],
+    clusters: Sequence[Sequence[int]],
+    *,
+    random_state: int,
+) -> tuple[str, ...]:
+    """Return the splits with a tenth of the training rows as "validation", unless some are.
+
+    Cut as `split_rows` does; raises DataError when nothing can be.
+    """
+    given, n = replace(images, splits=tuple(splits)), list(splits).count("training")
+    try:
+        return split_rows(
+            given, holdout=0.0, validation=_VALIDATION, random_state=random_state, clusters=clusters
+        )
+    except DataError as error:
+        raise DataError(
+            f"Scores during training need validation rows, and none can be cut from the {n:,} "
+            "training rows: each class must keep a training row, and groups and near duplicates "
+            "stay whole. Give more images, or do without select='best', policies that read "
+            "metrics, and --eval-every."
+        ) from error
 
 
 def write_splits(path: str | Path, images: LabelledImages, splits: Sequence[str]) -> None:
@@ -243,11 +275,6 @@ def _cut(
     return taken
 
 
-def _groups_text(images: LabelledImages, bundles: Sequence[list[int]]) -> str:
-    plural = "" if len(bundles) == 1 else "s"
-    return f"{len(images)} images in {len(bundles)} group{plural}"
-
-
 def bundle_rows(images: LabelledImages, clusters: Sequence[Sequence[int]]) -> list[list[int]]:
     """Return the rows that belong together, by groups and clusters, in order; most are alone."""
     from scipy.sparse import coo_array
@@ -271,3 +298,13 @@ def rows_by_group(images: LabelledImages) -> dict[str, list[int]]:
         if group:
             members.setdefault(group, []).append(row)
     return members
+
+
+def divide(n: int, counts: Sequence[int]) -> list[int]:
+    """Divide n in the proportions of counts; the largest remainders get what is left over."""
+    exact = np.array(counts) * n / sum(counts)
+    shares = np.floor(exact).astype(np.int64)
+    first = np.argsort(shares - exact, kind="stable")[: n - int(shares.sum())]
+    shares[first] += 1
+    found: list[int] = shares.tolist()
+    return found

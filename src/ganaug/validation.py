@@ -20,7 +20,6 @@ from ganaug.randomness import seeded
 from ganaug.scoring import build_evaluator
 from ganaug.selection import Best
 from ganaug.shared_features import SharedExtractor
-from ganaug.splits import split_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,7 +39,6 @@ __all__ = [
     "DEFAULT_METRICS",
     "Plan",
     "Validation",
-    "cut_validation",
     "sample_batches",
 ]
 
@@ -50,9 +48,6 @@ DEFAULT_METRICS = ("kid",)
 DEFAULT_EXTRACTOR = "random-conv"
 DEFAULT_EVAL_EVERY = 5_000
 
-#: The fraction of the training rows that is cut for validation.
-_FRACTION = 0.1
-
 #: The most images of each role in an evaluation, which bounds what it costs.
 _MOST_IMAGES = 256
 _BATCH = 64
@@ -61,36 +56,6 @@ _SYNTHETIC: Role = "synthetic"
 
 #: The share of the training time that evaluations may take before somebody is told.
 _MOST_SHARE = 0.1
-
-
-def cut_validation(
-    images: LabelledImages,
-    splits: Sequence[str],
-    clusters: Sequence[Sequence[int]],
-    *,
-    random_state: int,
-) -> tuple[str, ...]:
-    """Return the splits with a tenth of the training rows as "validation", unless some are.
-
-    Stratified by class, with groups and clusters (rows of near duplicates) whole; see
-    `split_rows`. Raises DataError when nothing can be cut.
-    """
-    given = replace(images, splits=tuple(splits))
-    try:
-        return split_rows(
-            given,
-            holdout=0.0,
-            validation=_FRACTION,
-            random_state=random_state,
-            clusters=clusters,
-        )
-    except DataError as error:
-        raise DataError(
-            "Scores during training need validation rows, and none can be cut from the "
-            f"{list(splits).count('training'):,} training rows: each class must keep a training "
-            "row, and groups and near duplicates stay whole. Give more images, or do without "
-            "select='best', policies that read metrics, and --eval-every."
-        ) from error
 
 
 @torch.no_grad()

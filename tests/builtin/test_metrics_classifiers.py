@@ -25,9 +25,12 @@ def evaluators():
 
 @pytest.fixture
 def fill(evaluators):
-    """Show features (N, D) by role, or pairs of features and labels, to a metric, in batches."""
+    """Show features (N, D) by role, or pairs of features and labels, to a metric, in batches.
 
-    def fill(name, *, batch=10_000, fields=None, **roles):
+    groups: of some roles.
+    """
+
+    def fill(name, *, batch=10_000, fields=None, groups=None, **roles):
         plugin = evaluators[name]
         metric = plugin.build(plugin.config.from_fields(fields or {}), Flat())
         for role, given in roles.items():
@@ -39,6 +42,8 @@ def fill(evaluators):
                     role=role,
                     labels=None if labels is None else labels[part],
                 )
+        for role, names in (groups or {}).items():
+            metric.add_groups(names, role=role)
         return metric
 
     return fill
@@ -104,6 +109,56 @@ def test_intervals_hold_the_accuracy_and_cover_a_half_at_one_law(fill, rng):
         assert 0 <= low < metric.compute()["c2st"] < high <= 1
         covered += low < 0.5 < high
     assert covered >= 34  # 95 % of 40 are 38; fewer than 34 has a chance below 1 in 1,000
+
+
+def patients(n, each, rng, dimension=8, spread=0.2):
+    """Features of `n` patients, `each` of a patient much alike; and whose they are."""
+    centres = law(n, rng, dimension).repeat_interleave(each, 0)
+    names = [f"patient {row // each}" for row in range(n * each)]
+    return centres + spread * law(n * each, rng, dimension), names
+
+
+def test_images_of_known_patients_are_not_what_tells_real_from_synthetic(fill, rng):
+    whole, torn = [], []
+    for _ in range(12):
+        holdout, names = patients(15, 10, rng, dimension=40)
+        roles = {"holdout": holdout, "synthetic": law(150, rng, 40)}
+        whole.append(fill("c2st", **roles, groups={"holdout": names}).compute()["c2st"])
+        torn.append(fill("c2st", **roles).compute()["c2st"])
+    assert np.mean(whole) == pytest.approx(0.5, abs=0.08)
+    assert np.mean(torn) > 0.8
+
+
+def test_patients_are_halved_whole_in_a_two_sample_test(fill, rng):
+    holdout, names = patients(9, 7, rng)
+    metric = fill("c2st", holdout=holdout, synthetic=law(40, rng), groups={"holdout": names})
+    for seed in range(5):
+        tested = metric._tested("holdout", np.random.default_rng(seed)).reshape(9, 7)
+        assert (tested.all(1) | ~tested.any(1)).all()
+        assert tested.sum() in (28, 35)
+    assert metric._tested("synthetic", np.random.default_rng(0)).sum() == 20
+
+
+def test_a_two_sample_test_of_groups_leaves_its_interval_to_half_samples(fill, rng):
+    holdout, names = patients(9, 7, rng)
+    metric = fill("c2st", holdout=holdout, synthetic=law(40, rng), groups={"holdout": names})
+    assert set(metric.compute()) == {"c2st"}
+    assert metric.intervals() == {}
+    unnamed = fill("c2st", holdout=holdout, synthetic=law(40, rng), groups={"holdout": [""] * 63})
+    assert set(unnamed.compute()) == {"c2st", "c2st_p"}
+
+
+def test_a_two_sample_test_of_one_patient_is_refused(fill, rng):
+    metric = fill("c2st", holdout=law(20, rng), synthetic=law(20, rng))
+    metric.add_groups(["x"] * 20, role="holdout")
+    with pytest.raises(TooFewImagesError, match="holdout images of at least 2; got 20 images of 1"):
+        metric.compute()
+
+
+def test_intervals_are_plain_numbers(fill, rng):
+    metric = fill("c2st", holdout=law(20, rng), synthetic=law(20, rng))
+    assert [type(bound) for bound in metric.intervals()["c2st"]] == [float, float]
+    assert [type(value) for value in metric.compute().values()] == [float, float]
 
 
 def test_the_interval_of_a_perfect_classifier_has_a_width(fill, rng):
@@ -208,6 +263,34 @@ def test_the_interval_of_cas_is_as_wide_as_holdouts_vary(fill, rng):
         low, high = metric.intervals()["cas"]
         widths.append((high - low) / 2 / 1.96)
     assert np.mean(widths) == pytest.approx(np.std(scores, ddof=1), rel=0.4)
+
+
+def test_the_interval_of_cas_counts_patients_rather_than_their_images(fill, rng):
+    def holdout():
+        """Eight patients a class, ten images each that are told right or wrong together."""
+        features, labels = classes(24, rng, apart=1)
+        rows = torch.arange(24).repeat_interleave(10)
+        names = [f"patient {row}" for row in rows.tolist()]
+        return (features[rows] + 0.05 * law(240, rng), labels[rows]), names
+
+    taught = {role: classes(60, rng, apart=1) for role in ("train", "synthetic")}
+    scores, widths = [], []
+    for _ in range(40):
+        images, names = holdout()
+        metric = fill("cas", **taught, holdout=images, groups={"holdout": names})
+        scores.append(metric.compute()["cas"])
+        low, high = metric.intervals()["cas"]
+        widths.append((high - low) / 2 / 1.96)
+    assert np.mean(widths) == pytest.approx(np.std(scores, ddof=1), rel=0.35)
+
+
+def test_patients_of_several_classes_are_drawn_with_all_their_images(fill, rng):
+    taught = {role: classes(60, rng) for role in ("train", "synthetic")}
+    names = [f"patient {row // 5}" for row in range(90)]  # of all three classes, each
+    metric = fill("cas", **taught, holdout=classes(90, rng), groups={"holdout": names})
+    for name, value in metric.compute().items():
+        low, high = metric.intervals()[name]
+        assert low <= value <= high
 
 
 def test_identical_images_are_right_by_chance(fill):

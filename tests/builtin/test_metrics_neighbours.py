@@ -154,6 +154,47 @@ def test_new_draws_of_the_law_have_a_c_t_of_standard_normal(score, rng):
     assert 0.7 < np.std(z) < 1.3
 
 
+@pytest.fixture
+def interval_of_c_t(evaluators):
+    """Estimate c_t and its interval of features (N, D) by role, in groups."""
+
+    def interval_of_c_t(groups=None, **roles):
+        plugin = evaluators["authenticity"]
+        metric = plugin.build(plugin.config(), Flat())
+        for role, features in roles.items():
+            metric.update(features[:, :, None, None], role=role)
+        for role, names in (groups or {}).items():
+            metric.add_groups(names, role=role)
+        low, high = metric.intervals()["c_t"]
+        assert (low + high) / 2 == pytest.approx(metric.compute()["c_t"])
+        return low, high
+
+    return interval_of_c_t
+
+
+def test_the_interval_of_c_t_holds_the_0_of_new_draws_in_19_of_20_cases(interval_of_c_t, rng):
+    sizes = {"train": 200, "holdout": 60, "synthetic": 60}
+    found = [
+        interval_of_c_t(**{role: law(n, rng, 4) for role, n in sizes.items()}) for _ in range(200)
+    ]
+    widths = [(high - low) / 2 for low, high in found]
+    assert 0.91 <= np.mean([low < 0 < high for low, high in found]) <= 0.99
+    assert min(widths) >= 1.959
+    assert np.mean(widths) < 2.1
+
+
+def test_the_interval_of_c_t_counts_patients_rather_than_their_images(interval_of_c_t, rng):
+    held = []
+    for _ in range(100):
+        holdout = law(15, rng, 4).repeat_interleave(8, 0) + 0.1 * law(120, rng, 4)
+        groups = {"holdout": [f"patient {row // 8}" for row in range(120)]}
+        low, high = interval_of_c_t(
+            groups, train=law(200, rng, 4), holdout=holdout, synthetic=law(120, rng, 4)
+        )
+        held.append(low < 0 < high)
+    assert np.mean(held) >= 0.87  # without groups, about 3 of 4
+
+
 @pytest.mark.parametrize("train", [50, 200, 2000])
 def test_new_draws_have_a_neighbour_ratio_of_1_whatever_the_size_of_the_training_set(
     score, rng, train

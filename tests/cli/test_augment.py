@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import shlex
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -162,6 +163,28 @@ def test_evaluating_on_a_training_row_is_refused_and_nothing_is_written(ganaug, 
     assert "2 of 5 rows overlap with the 14 rows that run was trained on: 2 with" in result.err
     assert f"{trained[0]} (same pixels as training row {trained[0]})" in result.err
     assert not Path("balanced").exists()
+
+
+def test_a_split_with_validation_rows_is_followed_and_they_cannot_be_held_out_later(ganaug, photos):
+    ids = [f"common/{n}.png" for n in range(12)] + [f"rare/{n}.png" for n in range(5)]
+
+    def write(path, **held):
+        of = {id_: split for split, rows in held.items() for id_ in rows}
+        lines = [f"{id_},{of.get(id_, 'training')}\n" for id_ in ids]
+        Path(path).write_text("id,split\n" + "".join(lines))
+        return path
+
+    split = write("split.csv", validation=ids[:3], holdout=ids[3:5])
+    assert ganaug("fit", photos, "--out", "run", "--split", split, *TINY).code == 0
+    arguments = ("augment", photos, "--run", "run", "--out", "new", "--split")
+    assert ganaug(*arguments, split).code == 0
+    shutil.rmtree("new")
+    result = ganaug(*arguments, write("other.csv", holdout=ids[:3]))
+    assert result.code == 2
+    assert "3 of 3 rows overlap with the 15 rows" in result.err
+    assert "same pixels as validation row common/0.png" in result.err
+    result = ganaug(*arguments, write("swapped.csv", validation=ids[5:7]))
+    assert "same pixels as training row common/5.png" in result.err
 
 
 def test_another_image_set_with_its_own_split_grows(ganaug, fitted, others):

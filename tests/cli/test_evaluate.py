@@ -15,10 +15,11 @@ from PIL import Image
 
 from cli.scenes import TINY, tree, write_images
 from ganaug.cli import main
+from ganaug.runs import Run
 
 DRAWN = ("--extractor", "random-conv", "--metric", "kid", "--metric", "prc")
 SMALL = (*DRAWN, "--no-figures")
-FIGURES = {"nearest.png", "tsne.png", "colours.png", "history.png"}
+FIGURES = {"tsne.png", "colours.png", "history.png"}
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +71,8 @@ def test_scores_figures_and_the_card_are_written_and_the_manifest_stays_true(gan
     assert (result.code, result.err) == (0, "")
     folder = run / "evaluation"
     assert {path.name for path in folder.iterdir()} == FIGURES | {"scores.json"}
-    for name in FIGURES:
-        with Image.open(folder / name) as picture:
+    for path in (*(folder / name for name in FIGURES), Path("run-nearest.png")):
+        with Image.open(path) as picture:
             assert picture.width >= 600
     record = json.loads((folder / "scores.json").read_text())
     found = {score["name"]: score for score in record["scores"]}
@@ -90,8 +91,8 @@ def test_the_table_has_a_row_a_score_and_says_what_it_was_made_of(ganaug, run):
     result = ganaug("evaluate", run, "--data", "photos", *SMALL)
     lines = result.out.splitlines()
     assert max(map(len, lines[:-1])) <= 80
-    (kid,) = [line.split() for line in lines if line.startswith("  kid")]
-    assert kid[-2:] == ["lower", "18"]
+    (kid,) = [line.split() for line in lines if line.startswith(" kid")]
+    assert kid[-1] == "lower"
     assert kid[3] == "to"
     for name in ("precision", "recall", "f_score"):
         assert any(line.strip().startswith(name) and "higher" in line for line in lines)
@@ -115,6 +116,7 @@ def test_an_evaluation_can_be_repeated_to_the_byte_and_leaves_no_figure_of_an_ea
     assert ganaug(*arguments, *SMALL, "--seed", 1).code == 0
     seeded = tree(run)
     assert [path.name for path in (run / "evaluation").iterdir()] == ["scores.json"]
+    assert not Path("run-nearest.png").exists()
     assert seeded["evaluation/scores.json"] != first["evaluation/scores.json"]
     check_manifest(run)
 
@@ -132,6 +134,57 @@ def test_another_folder_is_written_whole_and_the_card_stays(ganaug, run):
     assert [path.name for path in Path("out/scores").iterdir()] == ["scores.json"]
     assert (run / "card.md").read_bytes() == card
     assert not (run / "evaluation").exists()
+    check_manifest(run)
+
+
+def test_what_shows_real_images_is_beside_the_run_and_replaced(ganaug, run):
+    Path("run-nearest.png").write_text("of an earlier evaluation")
+    (run / "evaluation").mkdir()
+    (run / "evaluation/nearest.png").write_text("of an earlier version")
+    result = ganaug("evaluate", run, "--data", "photos", *DRAWN)
+    assert Path("run-nearest.png").read_bytes().startswith(b"\x89PNG")
+    assert not list(run.rglob("*nearest*"))
+    *_, written, said = result.out.splitlines()
+    assert "nearest.png" not in written
+    assert said.startswith("run-nearest.png shows real images, and therefore lies outside")
+    check_manifest(run)
+
+
+def test_a_folder_of_its_own_has_what_shows_real_images_too(ganaug, run):
+    result = ganaug("evaluate", run, "--data", "photos", "--out", "out", *DRAWN)
+    assert {path.name for path in Path("out").iterdir()} == FIGURES | {"nearest.png", "scores.json"}
+    assert not Path("run-nearest.png").exists()
+    assert "nearest.png shows real images" in result.out.splitlines()[-1]
+
+
+def test_a_run_that_is_the_folder_one_stands_in_has_its_figure_beside_it_too(monkeypatch, run):
+    assert Run.open("run").nearest == Path("run-nearest.png")
+    monkeypatch.chdir(run)
+    assert Run.open(".").nearest == Path.cwd().parent / "run-nearest.png"
+
+
+def test_nothing_that_could_give_images_back_is_in_the_run(ganaug, run):
+    before = set(tree(run))
+    pca = ("--extractor", "pca", "--metric", "kid")
+    assert ganaug("evaluate", run, "--data", "photos", *pca).code == 0
+    written = {f"evaluation/{name}" for name in (*FIGURES, "scores.json")}
+    assert set(tree(run)) - before == written | {"evaluation"}
+
+
+def test_scores_of_older_weights_go_when_training_goes_on_and_features_stay(ganaug, run):
+    shown = ("--metric", "kid", "--extractor", "classifier:total_images=64")
+    assert ganaug("evaluate", run, "--data", "photos", *shown).code == 0
+    scored = tree(run)
+    assert ganaug("fit", "photos", "--out", run, "--resume").code == 0
+    assert tree(run) == scored
+    assert ganaug("fit", "photos", "--out", run, "--resume", "--images", 128).code == 0
+    assert not (run / "evaluation").exists()
+    assert not Path("run-nearest.png").exists()
+    assert "None yet" in (run / "card.md").read_text()
+    after = tree(run)
+    learned = {k: v for k, v in scored.items() if k.startswith(("extractors/", "features/"))}
+    assert len(learned) == 2
+    assert learned.items() <= after.items()
     check_manifest(run)
 
 
@@ -153,6 +206,16 @@ def test_what_the_default_set_cannot_score_is_skipped_with_its_reason(ganaug, ru
     assert "kid" in record["skipped"]
     assert "Skipped" in result.out
     assert "Not computed: kid." in (run / "card.md").read_text()
+
+
+def test_nothing_is_written_when_no_metric_of_the_default_set_can_be_computed(ganaug, run):
+    asked = ("--class", "rare", "-n", "1", "--extractor", "random-conv", "--out", "out")
+    result = ganaug("evaluate", run, "--data", "photos", *asked)
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("Error: None of the metrics can be computed. kid: ")
+    assert result.err.count("\n") == 1
+    assert not Path("out").exists()
+    assert not (run / "evaluation").exists()
 
 
 def test_rows_of_another_set_can_be_scored_against(ganaug, run):
@@ -198,6 +261,21 @@ def test_rows_that_the_run_was_trained_on_are_refused(ganaug, run):
     split = write_split("split.csv", run, holdout="training")
     error = refuse(ganaug, "evaluate", run, "--data", "photos", "--split", split, *SMALL)
     assert "trained on" in error
+
+
+def test_held_out_images_that_were_changed_are_refused(ganaug, run):
+    with (run / "splits.csv").open(newline="") as file:
+        held = next(row["id"] for row in csv.DictReader(file) if row["split"] == "holdout")
+    with Image.open(Path("photos") / held) as picture:
+        picture.rotate(90).save(Path("photos") / held)
+    error = refuse(ganaug, "evaluate", run, "--data", "photos", *SMALL)
+    assert f"pixels differ (first: {held})" in error
+
+
+def test_a_figure_of_real_images_would_not_be_written_among_the_images(ganaug, run):
+    shutil.move(run, "photos/run")
+    error = refuse(ganaug, "evaluate", "photos/run", "--data", "photos")
+    assert "photos/run-nearest.png is inside the images' own folder" in error
 
 
 def test_a_run_without_a_holdout_says_what_to_do(ganaug, run):

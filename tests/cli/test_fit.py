@@ -304,6 +304,18 @@ def test_scores_are_of_validation_rows_that_are_neither_trained_on_nor_held_out(
     assert "2 evaluations on validation rows took" in text
 
 
+def test_what_is_said_of_validation_rows_is_of_the_classes_that_are_trained(ganaug, many):
+    result = ganaug("fit", many, "--out", "run", "--class", "common", *SCORED)
+    assert "on the 5 validation rows" in " ".join(result.out.split())
+
+
+def test_evaluation_is_the_first_thing_to_do_next_where_images_are_held_out(ganaug, photos):
+    result = ganaug("fit", photos, "--out", "run", *TINY)
+    assert "Next:\n  ganaug evaluate run --data photos\n  ganaug sample run" in result.out
+    result = ganaug("fit", photos, "--out", "none", "--holdout", 0, *TINY)
+    assert "Next:\n  ganaug sample none" in result.out
+
+
 def test_nothing_is_scored_and_no_row_put_aside_unless_it_is_needed(ganaug, many):
     result = ganaug("fit", many, "--out", "run", *TINY)
     assert "validation" not in {split for _, split in splits("run")}

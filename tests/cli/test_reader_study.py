@@ -10,6 +10,8 @@ import pytest
 
 from cli.scenes import TINY, tree, write_images
 
+RARE = [f"rare/{n}.png,training" for n in range(5)]
+
 
 @pytest.fixture
 def run(ganaug, photos):
@@ -104,6 +106,19 @@ def test_training_rows_are_never_shown(ganaug, run):
     assert not Path("b").exists()
 
 
+def test_rows_that_may_have_chosen_the_weights_are_never_shown(ganaug, photos):
+    rows = [f"common/{n}.png,{'validation' if n < 6 else 'training'}" for n in range(12)]
+    Path("split.csv").write_text("\n".join(["id,split", *rows, *RARE]))
+    assert ganaug("fit", photos, "--out", "run", "--split", "split.csv", *TINY).code == 0
+    held = [row.replace("validation", "holdout") for row in rows]
+    Path("held.csv").write_text("\n".join(["id,split", *held, *RARE]))
+    result = ganaug(
+        *("reader-study", "run", "--data", "photos", "--split", "held.csv", "--out", "b", "-n", 8)
+    )
+    assert result.code == 2
+    assert "same pixels as validation row common/0.png" in result.err
+
+
 def test_other_images_under_the_same_names_are_refused(ganaug, run):
     write_images(Path("other/common"), 12, seed=9)
     write_images(Path("other/rare"), 5, seed=9)
@@ -132,6 +147,8 @@ def test_a_run_that_holds_nothing_out_says_so(ganaug, photos):
         (["run", "--data", "photos", "--out", "photos/b"], "inside the images' own folder"),
         (["photos", "--data", "photos", "--out", "b"], "photos is no run directory"),
         (["run", "--data", "photos", "--out", "b", "--key", "k.csv"], "give --score FILE with it"),
+        (["run", "--score", "a.csv", "--out", "b"], "leave out RUN and --data"),
+        (["--data", "photos", "--score", "a.csv", "--out", "b"], "leave out RUN and --data"),
     ],
 )
 def test_what_cannot_be_a_study_is_refused(ganaug, run, words, message):
@@ -157,7 +174,9 @@ def test_the_key_is_found_where_it_may_be(ganaug, study, where):
 def test_readers_and_classes_are_scored_in_a_table_and_as_json(ganaug, study):
     key = rows_of(study / "key.csv")
     write_answers("a.csv", key, "AB", truly)
-    write_answers("b.csv", key[:6], "CD", lambda _: 3)
+    real = [row for row in key if row["truth"] == "real"]
+    synthetic = [row for row in key if row["truth"] == "synthetic"]
+    write_answers("b.csv", real[:3] + synthetic[:3], "CD", lambda _: 3)
     words = ("reader-study", "--score", "a.csv", "--score", "b.csv", "--out", study)
     text = ganaug(*words).out
     for word in ("AB", "CD", "pooled", "common", "rare", "CD: 2 of 8", "DeLong", "Wilson"):
@@ -170,7 +189,9 @@ def test_readers_and_classes_are_scored_in_a_table_and_as_json(ganaug, study):
     assert (first["reader"], first["class_name"]) == ("AB", None)
     assert first["auc"]["value"] == first["accuracy"]["value"] == 1.0
     assert first["seconds"] == 1.5
-    assert (pooled["reader"], pooled["auc"]["value"]) == (None, 0.75)
+    weights = 4 * 4 / 9, 3 * 3 / 7
+    assert pooled["reader"] is None
+    assert pooled["auc"]["value"] == pytest.approx((weights[0] + 0.5 * weights[1]) / sum(weights))
     assert set(found["interval_methods"]) == {"proportions", "auc"}
 
 
@@ -183,16 +204,22 @@ def test_the_table_fits_eighty_columns(ganaug, study, monkeypatch):
     text = ganaug("reader-study", *files, "--out", study).out
     rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if line.strip()}
     proportions = [".50", ".22-.78", ".00", ".00-.49", "1.0", ".51-1.0"]
-    assert rows["AB"] == ["all", "8", *proportions, "1.0", ".51-1.0"]
-    assert rows["pooled"][:2] == ["all", "16"]
+    assert rows["AB"] == ["8", *proportions, "1.0", ".51-1.0"]
+    assert rows["common"][0] == "12"
+    assert rows["pooled"][0] == "16"
     assert text.count(".50 .22-.78") == 3
+    assert "Dr Antonia" in text
+    assert "Maier-Schmidt" in text
 
 
 def test_answers_without_a_key_say_how_to_give_it(ganaug, study):
     write_answers("answers.csv", rows_of(study / "key.csv"), "AB", truly)
     result = ganaug("reader-study", "--score", "answers.csv")
     assert result.code == 2
+    assert "There is no key.csv in this folder. Say where" in result.err
     assert "--key FILE" in result.err
+    absent = ganaug("reader-study", "--score", "answers.csv", "--out", "photos")
+    assert "There is no key.csv in 'photos'. Say where" in absent.err
 
 
 def test_answers_to_another_study_are_refused(ganaug, run, study):

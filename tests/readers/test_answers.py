@@ -34,6 +34,7 @@ def test_files_of_several_readers_are_read_together(tmp_path, key_file):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("study,reader,image\nabc,A,1\n", "does not hold answers to a study: it lacks the columns"),
         ("study,reader,image\nabc,A,1\n", "lacks the columns answer, ms; found study"),
         ("study;reader;image;answer;ms\nabc;A;1;2;9\n", "Expected CSV with commas"),
         ("", "found none"),
@@ -65,8 +66,9 @@ def test_a_reader_who_answers_in_two_files_is_refused(tmp_path, key_file):
 def test_a_file_that_is_no_text_or_not_there_is_refused(tmp_path, key_file):
     (tmp_path / "picture.csv").write_bytes(b"\x89PNG\r\n\xff\xfe")
     for name in ("picture.csv", "absent.csv"):
-        with pytest.raises(DataError, match=f"Cannot read .*{name}"):
+        with pytest.raises(DataError, match=f"Cannot read .*{name}") as caught:
             read_answers([tmp_path / name], read_key(key_file))
+        assert str(caught.value).count(name) == 1
 
 
 @pytest.mark.parametrize(

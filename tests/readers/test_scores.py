@@ -143,6 +143,27 @@ def test_answers_are_scored_as_far_as_they_go():
     assert (pooled.n_real, pooled.n_synthetic) == (2, 2)
 
 
+@pytest.mark.parametrize("answered", [5, 20])
+def test_a_reader_who_answered_little_leaves_the_pooled_interval_true(answered):
+    rng, key, held = np.random.default_rng(3), key_of(30, 30), 0
+    for _ in range(400):
+        ratings = drawn_ratings(rng, key, 0.0, readers=3, shared=0.3)
+        ratings[2, rng.permutation(60)[answered:]] = np.nan
+        auc = score_of(key, answers_of(*ratings), reader=None).auc
+        held += auc.low <= 0.5 <= auc.high
+    assert 0.92 <= held / 400 <= 0.985
+
+
+def test_a_reader_counts_by_the_answers_given():
+    key = key_of(30, 30)
+    full = [1] * 30 + [6] * 30
+    wrong = np.full(60, np.nan)
+    wrong[[0, 1, 2, 30, 31]] = [6, 6, 6, 1, 1]
+    auc = score_of(key, answers_of(full, wrong), reader=None).auc
+    thin, whole = 3 * 2 / 6, 30 * 30 / 61
+    assert auc.value == pytest.approx(whole / (whole + thin))
+
+
 def test_the_smallest_detectable_auc_is_detected_in_four_studies_of_five():
     rng, n = np.random.default_rng(0), 40
     separation = 2**0.5 * norm.ppf(smallest_detectable_auc(n, n))

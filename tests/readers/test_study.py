@@ -159,7 +159,7 @@ def test_images_of_other_channels_are_refused(holdout):
 
 
 def test_an_oblong_generator_takes_images_of_its_own_size_only(holdout):
-    with pytest.raises(ShapeError, match="trained at 8x12; the images are 12x12"):
+    with pytest.raises(ShapeError, match="makes images of 8x12; these are 12x12"):
         make_study(holdout, model_of(holdout, width=12), 8)
 
 

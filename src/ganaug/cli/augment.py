@@ -152,7 +152,10 @@ def rows_to_write(run: Run, images: LabelledImages, split: Path | None) -> Label
     training = training_rows(images, splits)
     if not len(training):
         raise DataError(f"{split} has no training rows, so there is nothing to grow.")
-    run.check_leaks(images.subset([row for row, name in enumerate(splits) if name != "training"]))
+    chose = {"holdout": ("training", "validation"), "validation": ("training",)}
+    for judging, against in chose.items():  # the run may have been validated with the same rows
+        rows = [row for row, name in enumerate(splits) if name == judging]
+        run.check_leaks(images.subset(rows), against=against)
     return training
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +24,13 @@ _EPILOG = """[bold]Examples[/bold]
 
   ganaug evaluate runs/photos --data photos/ --metric kid --metric prc:neighbourhood=5
 
-  ganaug evaluate runs/photos --data other/ --split split.csv --out out/other"""
+  ganaug evaluate runs/photos --data other/ --split split.csv --out out/other
 
-#: Where in a run the scores are, unless told otherwise.
-_FOLDER = "evaluation"
+nearest.png shows images of training and holdout. It is written beside the run, as \
+RUN-nearest.png, since a run holds no real image; with --out, into DIR."""
+
+#: The figure that shows real images, and so has no place in a run.
+_NEAREST = "nearest.png"
 
 
 def register(app: typer.Typer) -> None:
@@ -90,7 +94,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A new folder to write; RUN/evaluation unless given, and then card.md as well.",
+            help="A new folder to write; RUN/evaluation unless given, and then card.md and "
+            "RUN-nearest.png as well.",
         ),
     ] = None,
     figures: Annotated[
@@ -104,8 +109,8 @@ def evaluate(
     """Score a run's synthetic images against real ones that it has not seen.
 
     Every score comes with a 95 % interval and with its floor: what real images get in place of
-    the synthetic ones. Writes scores.json and figures. Images are opened as they were for the
-    run, unless told otherwise.
+    the synthetic ones. Writes scores.json and figures, of which nearest.png shows real images and
+    is written beside the run. Images are opened as they were for the run, unless told otherwise.
     """
     from ganaug.cli.console import output, print_json, status
     from ganaug.cli.evaluation_report import print_evaluation, record_of
@@ -120,8 +125,11 @@ def evaluate(
         check_absent(out)
         check_outside(out, data)
     opened, registry = Run.open(run), Registry.load()
-    folder = run / _FOLDER if out is None else out
+    folder = opened.evaluation if out is None else out
     check_place(folder / "scores.json")
+    if out is None and figures:
+        check_place(opened.nearest)
+        check_outside(opened.nearest, data)
     with status("Reading images"):
         given = open_fields(open_, window, allow_burned_in)
         images = open_images(data, registry, {**opened.config.source_fields, **given})
@@ -161,8 +169,19 @@ def evaluate(
         print_json(record)
         return
     print_evaluation(evaluation)
-    names = ", ".join(["scores.json", *pictures])
-    output().print(f"\nWritten to {folder}: {names}.", soft_wrap=True)
+    within = [name for name in pictures if out is not None or name != _NEAREST]
+    output().print(f"\nWritten to {folder}: {', '.join(['scores.json', *within])}.", soft_wrap=True)
+    if _NEAREST in pictures:
+        _say_where_real_images_are(opened, out)
+
+
+def _say_where_real_images_are(run: Run, out: Path | None) -> None:
+    from ganaug.cli.console import output
+
+    text = f"{run.nearest} shows real images, and therefore lies outside the run, which holds none."
+    if out is not None:
+        text = f"{out / _NEAREST} shows real images: mind who sees it."
+    output().print(text, soft_wrap=True)
 
 
 def _draw(
@@ -196,13 +215,17 @@ def _histories(run: Run) -> dict[str, History]:
 def _write_into(
     run: Run, evaluation: Evaluation, record: Mapping[str, Any], pictures: Mapping[str, bytes]
 ) -> None:
-    """Write into the run, in place of what an earlier evaluation left there, and its card."""
+    """Write into the run, in place of what an earlier evaluation left there, and its card.
+
+    What shows real images is written beside it.
+    """
     from ganaug.cards import render_scores, with_scores
     from ganaug.cli.evaluation_figures import FIGURES
     from ganaug.files import write_bytes
 
-    folder, card = run.path / _FOLDER, run.path / "card.md"
-    files = {folder / name: content for name, content in _contents(record, pictures).items()}
+    folder, card = run.evaluation, run.path / "card.md"
+    own = {name: content for name, content in pictures.items() if name != _NEAREST}
+    files = {folder / name: content for name, content in _contents(record, own).items()}
     if card.exists():
         scores = render_scores(
             evaluation.scores,
@@ -211,10 +234,15 @@ def _write_into(
             seed=evaluation.seed,
         )
         files[card] = with_scores(card.read_text("utf-8"), scores).encode()
-    stale = [folder / name for name in FIGURES if name not in pictures]
+    stale = [folder / name for name in FIGURES if name not in own]
     try:
         for path in stale:
             path.unlink(missing_ok=True)
+        if _NEAREST in pictures:
+            write_bytes(run.nearest, pictures[_NEAREST])
+        else:
+            with suppress(OSError):
+                run.nearest.unlink()
         for path, content in files.items():
             write_bytes(path, content)
     finally:  # a full disk leaves some of them as they were

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ganaug.cli.console import facts, make_table, output
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ganaug.scoring import Score
 
 __all__ = ["print_evaluation", "record_of"]
+
+# Columns that the numbers of the table need at most, beside a name of 20 characters.
+_WIDE = 80
 
 
 def record_of(
@@ -62,7 +65,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
     from ganaug.reading import read_scores
 
     console = output()
-    console.print(_table(evaluation.scores))
+    console.print(_table(evaluation.scores, wide=console.width >= _WIDE))
     console.print(facts(_circumstances(evaluation)))
     sentences = [*read_scores(evaluation.scores), *evaluation.notes]
     if sentences:
@@ -80,22 +83,27 @@ def _weights(run: Run) -> dict[str, str]:
     }
 
 
-def _table(scores: Sequence[Score]) -> Table:
-    """Return a table of scores; those of a metric that has several stand under its name."""
+def _table(scores: Sequence[Score], *, wide: bool) -> Table:
+    """Return a table of scores; those of a metric that has several stand under its name.
+
+    Where it is narrow, names are folded and numbers are not; below 80 columns numbers are, too.
+    """
     from ganaug.reading import score_rows
 
-    right = ("value", "95 % interval", "floor")
-    table = make_table("metric", *right, "better", "n", right=[*right, "n"])
+    shown = score_rows(scores)
+    right = ["value", "95 % interval", "floor"]
+    table = make_table("metric", *right, "better", right=right)
+    table.padding = (0, 1, 0, 0)  # narrow, so that few names are folded
     for column in table.columns:
-        column.no_wrap = True
-    for metric, group in groupby(score_rows(scores), key=lambda row: row.metric):
+        column.overflow, column.no_wrap = "fold", wide and column.header != "metric"
+    for metric, group in groupby(shown, key=lambda row: row.metric):
         rows = list(group)
         alone = len(rows) == 1 and rows[0].name == metric
         if not alone:
-            table.add_row(metric)
+            table.add_row(metric.replace(",", ",\n"))  # a text of options has no other gaps
         for row in rows:
             name = row.name if alone else f"  {row.name}"
-            table.add_row(name, row.value, row.interval, row.floor, row.better, _sides(row.n))
+            table.add_row(name, row.value, row.interval, row.floor, row.better)
     return table
 
 
@@ -106,12 +114,11 @@ def _circumstances(evaluation: Evaluation) -> list[tuple[str, str]]:
     scores = evaluation.scores
     spaces = {(score.extractor, score.extractor_hash) for score in scores if score.extractor}
     named = [f"{name} ({(hash_ or '')[:16]})" for name, hash_ in sorted(spaces)]
-    floors = {score.floor_method for score in scores if score.floor is not None}
     pairs = [
         ("Rows", evaluation.rows),
         ("n", _counts(scores)),
-        ("Floor", "; ".join(sorted(filter(None, floors))) or "none"),
-        ("Interval", "; ".join(_interval_methods(scores))),
+        ("Floor", _methods(scores, "floor")),
+        ("Interval", _methods(scores, "interval")),
         ("Extractor", ", ".join(named) or "none"),
         ("Resized", "; ".join(resize_rules(scores)) or "none"),
         ("Seed", str(evaluation.seed)),
@@ -119,31 +126,35 @@ def _circumstances(evaluation: Evaluation) -> list[tuple[str, str]]:
     return pairs + [("Skipped", f"{metric}: {why}") for metric, why in evaluation.skipped.items()]
 
 
-def _sides(n: Mapping[str, int]) -> str:
-    """Return how many images were compared: one number where both sides have as many."""
-    sides = [n[role] for role in ("holdout", "synthetic") if role in n]
-    return " + ".join(f"{count:,}" for count in (sides if len(set(sides)) > 1 else sides[:1]))
-
-
 def _counts(scores: Sequence[Score]) -> str:
-    """Return images by role, and the metrics that read other roles than most."""
+    """Return images by role; and of a role that few metrics read, or few do not, which."""
     from ganaug.reading import count_text
 
-    by_text: dict[str, list[str]] = {}
-    for score in scores:
-        metrics = by_text.setdefault(count_text(score.n), [])
-        metrics += [score.metric] if score.metric not in metrics else []
-    (most, _), *rest = sorted(by_text.items(), key=lambda item: -len(item[1]))
-    return "; ".join([most, *(f"{', '.join(metrics)}: {text}" for text, metrics in rest)])
+    texts, metrics = [], list(dict.fromkeys(score.metric for score in scores))
+    for role in ("holdout", "synthetic", "train"):
+        readers = {score.metric: score.n[role] for score in scores if role in score.n}
+        if not readers:
+            continue
+        count = count_text({role: max(readers.values())})
+        others = [metric for metric in metrics if metric not in readers]
+        if not others:
+            texts.append(count)
+        elif len(others) < len(readers):
+            texts.append(f"{count} (not for {', '.join(others)})")
+        else:
+            texts.append(f"{count} (for {', '.join(readers)})")
+    return ", ".join(texts)
 
 
-def _interval_methods(scores: Sequence[Score]) -> list[str]:
-    """Return how intervals were found, or why there are none; the rarer ways by metric."""
+def _methods(scores: Sequence[Score], kind: Literal["floor", "interval"]) -> str:
+    """Return how floors or intervals were found, or why there are none; the rarer by metric."""
     from ganaug.reading import is_primary
 
     by_method: dict[str, list[str]] = {}
     for score in filter(is_primary, scores):
-        metrics = by_method.setdefault(score.interval_method or "none", [])
+        found = score.floor_method if kind == "floor" else score.interval_method
+        metrics = by_method.setdefault(found or "none", [])
         metrics += [score.metric] if score.metric not in metrics else []
-    (most, _), *rest = sorted(by_method.items(), key=lambda item: -len(item[1]))
-    return [most, *(f"{', '.join(metrics)}: {method}" for method, metrics in rest)]
+    ranked = sorted(by_method.items(), key=lambda item: -len(item[1]))
+    rare = [f"{', '.join(metrics)}: {method}" for method, metrics in ranked[1:]]
+    return "; ".join([method for method, _ in ranked[:1]] + rare)

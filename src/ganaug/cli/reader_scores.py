@@ -64,11 +64,13 @@ def _to_json(key: Key, answers: Answers, scores: Sequence[ReaderScore]) -> dict[
 
 
 def _table(key: Key, answers: Answers, scores: Sequence[ReaderScore]) -> Table:
+    """Return a table of scores: a row a reader, and below it one for each of several classes."""
     right = ["n", "accuracy", "sensitivity", "specificity", "AUC"]
-    table = make_table("reader", "class", *right, right=right)
+    several, one_class = len(answers.readers) > 1, len(set(key.class_names)) == 1
+    table = make_table("reader" if one_class else "reader, class", *right, right=right)
+    table.padding = (0, 1, 0, 0)  # narrow, so that few names are folded
     for column in table.columns:  # where it is narrow, names are folded and numbers are not
         column.overflow, column.no_wrap = "fold", column.header in right
-    several, one_class = len(answers.readers) > 1, len(set(key.class_names)) == 1
     for score in scores:
         if (score.reader is None and not several) or (score.class_name is not None and one_class):
             continue
@@ -77,8 +79,7 @@ def _table(key: Key, answers: Answers, scores: Sequence[ReaderScore]) -> Table:
             table.add_section()
         estimates = (score.accuracy, score.sensitivity, score.specificity, score.auc)
         table.add_row(
-            (score.reader or "pooled") if first else "",
-            score.class_name or "all",
+            (score.reader or "pooled") if first else f"  {score.class_name}",
             f"{score.n_real + score.n_synthetic:,}",
             *map(_interval, estimates),
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +9,10 @@ import typer
 
 from ganaug.cli.console import command, facts, make_table, output, print_json, status
 from ganaug.cli.opening import AllowBurnedIn, Open, Window, open_fields
-from ganaug.errors import ConfigError, DataError
+from ganaug.errors import ConfigError
 
 if TYPE_CHECKING:
     from ganaug.readers.study import ReaderStudy
-    from ganaug.runs import Run
     from ganaug.spec import LabelledImages
 
 __all__ = ["register"]
@@ -90,10 +88,16 @@ def reader_study(
     from ganaug.registry import Registry
     from ganaug.runs import Run
     from ganaug.sources import check_outside, open_images
+    from ganaug.splits import splits_from_file
 
     if score:
         from ganaug.cli.reader_scores import print_scores
 
+        if run is not None or data is not None:
+            raise ConfigError(
+                "--score reads answers and the study's key, no run and no images: leave out RUN "
+                "and --data, or leave out --score to make a study."
+            )
         print_scores(score, _key_path(score, key, out), json=json)
         return
     if run is None or data is None or out is None:
@@ -111,9 +115,9 @@ def reader_study(
     with status("Reading images"):
         given_fields = open_fields(open_, window, allow_burned_in)
         images = open_images(data, registry, {**opened.config.source_fields, **given_fields})
-        holdout = held_out(opened, images, split)
-        model, config = opened.read_model(registry), opened.config
-        model.output = replace(model.output, height=config.height, width=config.width)
+        splits = None if split is None else splits_from_file(images, split)
+        holdout = opened.held_out(images, splits)
+        model = opened.read_model(registry).at_trained_size()
         study = make_study(holdout, model, n, classes=classes or (), random_state=seed)
     with new_folder(out) as folder:
         write_text(folder / _PAGE, render_page(study))
@@ -124,29 +128,6 @@ def reader_study(
         _print_study(study, holdout, out)
 
 
-def held_out(run: Run, images: LabelledImages, split: Path | None) -> LabelledImages:
-    """Return the rows to show: the run's holdout, or that of a file of the caller's.
-
-    Raises RunError for other images than the run's when there is no file, LeakageError when the
-    file's holdout rows overlap with what the run was trained on, DataError when there are none.
-    """
-    from ganaug.splits import splits_from_file
-
-    splits = run.recorded_splits(images) if split is None else splits_from_file(images, split)
-    holdout = images.subset([row for row, name in enumerate(splits) if name == "holdout"])
-    if not len(holdout):
-        where = f"{run.path} holds no rows out" if split is None else f"{split} has no holdout rows"
-        raise DataError(
-            f"{where}, so there are no real images to show that it was not trained on. Name some "
-            "with --split FILE."
-        )
-    if split is None:
-        run.check_pixels(holdout, "holdout")
-    else:
-        run.check_leaks(holdout)
-    return holdout
-
-
 def _key_path(paths: list[Path], key: Path | None, out: Path | None) -> Path:
     if key is not None:
         return key
@@ -154,10 +135,10 @@ def _key_path(paths: list[Path], key: Path | None, out: Path | None) -> Path:
     for folder in folders:
         if (folder / _KEY).is_file():
             return folder / _KEY
-    places = ", ".join(str(folder) for folder in dict.fromkeys(folders))
+    places = [f"{str(folder)!r}" if folder.name else "this folder" for folder in folders]
     raise ConfigError(
-        f"There is no {_KEY} in {places}. Say where the study's is: --key FILE, or --out DIR for "
-        "the study's folder."
+        f"There is no {_KEY} in {', '.join(dict.fromkeys(places))}. Say where the study's is: "
+        "--key FILE, or --out DIR for the study's folder."
     )
 
 

@@ -37,7 +37,7 @@ def cut_rows(
     Raises ConfigError when both a file and a fraction are given, DataError when the file does not
     belong to the images or nothing can be held out, or cut for validation.
     """
-    from ganaug.validation import cut_validation
+    from ganaug.splits import cut_validation
 
     splits, near = _given_or_cut(images, hashes, holdout, split, random_state)
     if not validate or "validation" in splits:

@@ -23,6 +23,7 @@ from ganaug.fitting import (
     DEFAULT_TOTAL_IMAGES,
     Part,
     Recipe,
+    copies_of,
     fit_part,
     make_model,
     plan_parts,
@@ -39,6 +40,7 @@ from ganaug.stopping import History, first_reason
 from ganaug.validation import DEFAULT_EVAL_EVERY
 
 if TYPE_CHECKING:
+    from ganaug.copies import CopyGate
     from ganaug.model import ImageModel
     from ganaug.spec import LabelledImages
     from ganaug.stopping import Progress, StoppingPolicy
@@ -148,7 +150,7 @@ def resume_run(request: FitRequest) -> int:
         )
         return 0
     hashes = None if run.has_references else hash_images(images)  # an earlier version has none
-    run.unseal()
+    run.begin_anew()
     if hashes is not None:
         run.write_references(hashes, splits)
     session.run.write_config()
@@ -189,6 +191,7 @@ class Session:
         self.run = run
         self.images, self.holdout = rows["training"], rows["holdout"]
         self._tensorboard = tensorboard
+        self._gate: CopyGate | None = None
         self.recipe: Recipe = run.config.recipe
         self.policies: list[StoppingPolicy] = policies_of(self.recipe, registry, len(parts))
         validations = plan_validations(
@@ -246,6 +249,9 @@ class Session:
         return 0
 
     def _train(self) -> None:
+        if self._tensorboard:  # sample grids show no copies; made once, for all parts
+            with status("Looking at training images"):
+                self._gate = copies_of([state.part for state in self.states])
         with open_report() as report, Interrupts() as interrupts:
             for number, state in enumerate(self.states, start=1):
                 report.start(self._label(number, state.part), self.budget())
@@ -299,7 +305,7 @@ class Session:
         if state.part.index is not None:
             folder /= folder_names(self.run.config.class_names)[state.part.name]
         every = self.recipe.eval_every or DEFAULT_EVAL_EVERY
-        return EventFiles(folder, state.training, every=every)
+        return EventFiles(folder, state.training, every=every, gate=self._gate)
 
     def _finish(self) -> None:
         """Write the model, sample sheet, card and manifest."""

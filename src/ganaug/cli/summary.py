@@ -33,7 +33,7 @@ def print_header(session: Session, images: LabelledImages, splits: Sequence[str]
                 ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
                 ("Device", f"{training.device}, {training.precision}"),
                 ("Budget", _budget_text(session)),
-                *_scores_facts(session, splits),
+                *_scores_facts(session, images, splits),
                 ("Run", f"{session.run.path}, seed {recipe.random_state}"),
             ]
         )
@@ -47,16 +47,18 @@ def print_result(session: Session) -> None:
     seconds = sum(state.training.seconds for state in session.states)
     names = config.class_names
     classes = f"{len(names)} classes" if len(names) > 1 else f"class {names[0]}"
+    judge = command("ganaug", "evaluate", path, "--data", config.source)
     sample = command("ganaug", "sample", path, "--out", f"{path}-samples", "-n", 64)
     augment = command(
         *("ganaug", "augment", config.source, "--run", path, "--out", f"{path}-balanced"),
         *_strategy_words(config.counts),
     )
+    following = [judge, sample, augment] if len(session.holdout) else [sample, augment]
     output().print(
         f"\nDone: {path} draws {classes} after {duration(seconds)} of training "
         f"({session.reasons()}).{_cost_text(session)}\n"
         f"Look at {path / 'samples' / 'grid.png'}. Next:\n"
-        f"  {sample}\n  {augment}",
+        + "\n".join(f"  {words}" for words in following),
         soft_wrap=True,
     )
 
@@ -87,14 +89,18 @@ def _budget_text(session: Session) -> str:
     return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
 
 
-def _scores_facts(session: Session, splits: Sequence[str]) -> list[tuple[str, str]]:
+def _scores_facts(
+    session: Session, images: LabelledImages, splits: Sequence[str]
+) -> list[tuple[str, str]]:
     """Return what is scored during training, and on what; nothing when nothing is."""
     recipe = session.recipe
     if recipe.eval_every is None:
         return []
+    validating = images.subset([row for row, name in enumerate(splits) if name == "validation"])
+    rows = sum(validating.counts[name] for name in session.run.config.class_names)
     text = (
         f"{', '.join(recipe.metrics)} of {recipe.extractor} features every "
-        f"{recipe.eval_every:,} images, on the {splits.count('validation'):,} validation rows"
+        f"{recipe.eval_every:,} images, on the {rows:,} validation rows"
     )
     return [("Scores", text)]
 

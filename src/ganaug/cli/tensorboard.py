@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
+    from numpy.typing import NDArray
 
+    from ganaug.copies import CopyGate
     from ganaug.stopping import Progress
     from ganaug.training import Training
 
@@ -41,10 +43,15 @@ class EventFiles:
     Time is in training images. Losses, logs and scores go by the names that the history has them
     by, under ``loss/``, ``log/`` and ``metric/``; a sample grid is drawn every so many images.
     What a resumed training, or one that was rolled back, does again replaces what was there.
+
+    gate: knows the training images; copies of them are plain grey in grids. None lets all through.
     """
 
-    def __init__(self, folder: Path, training: Training, *, every: int) -> None:
+    def __init__(
+        self, folder: Path, training: Training, *, every: int, gate: CopyGate | None
+    ) -> None:
         self._folder, self._training, self._every = folder, training, every
+        self._gate = gate
         self._images_seen = training.images_seen
         self._logger = self._open(again_from=self._images_seen + 1 if self._images_seen else None)
         self._unwritten: Progress | None = None
@@ -102,6 +109,17 @@ class EventFiles:
         pixels = np.concatenate(
             [from_signed(batch, dtype=dtype, value_range=value_range) for batch in drawn]
         )
+        if self._gate is not None:
+            pixels = _without_copies(pixels, value_range, self._gate)
         rows = list(zip(names, np.split(pixels, len(names)), strict=True))
         sheet = np.asarray(draw_grid(rows, value_range))
         self._logger.experiment.add_image("samples", sheet, images_seen, dataformats="HWC")
+
+
+def _without_copies(
+    pixels: NDArray[Any], value_range: tuple[float, float], gate: CopyGate
+) -> NDArray[Any]:
+    """Return the images with copies of training images grey: nothing else leaves a run."""
+    copies = gate.find(pixels, value_range)
+    grey = np.array(sum(value_range) / 2).astype(pixels.dtype)
+    return np.where(copies[:, None, None, None], grey, pixels)

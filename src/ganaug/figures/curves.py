@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganaug.figures.look import LINES, WIDTH, draw_header, header_height, new_figure, plain, tidy
+from ganaug.reading import is_spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,12 +27,13 @@ def draw_history(
 ) -> Figure | None:
     """Draw the curves of each training, by its name: metrics first, then losses.
 
-    There is a panel for each metric that was recorded and one for each phase's losses, in which a
-    point is the mean of the steps around it, so that a long training is at most 120 points.
+    There is a panel for each metric that was recorded, but for spreads and p-values, and one for
+    each phase's losses, in which a point is the mean of the steps around it, so that a long
+    training is at most 120 points.
     Returns None when nothing was recorded.
     """
     shown = {name: history for name, history in histories.items() if len(history) > 1}
-    metrics = _names(shown, "metrics")
+    metrics = [name for name in _names(shown, "metrics") if not is_spread(name)]
     losses = _names(shown, "losses")
     panels = [("metrics", name) for name in metrics] + [("losses", name) for name in losses]
     if not panels:
@@ -45,10 +47,9 @@ def draw_history(
     grid = parts[1].subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(panels) :]:
         axes.axis("off")
-    for number, (axes, (kind, name)) in enumerate(zip(grid, panels, strict=False)):
+    for axes, (kind, name) in zip(grid, panels, strict=False):
         _draw_curves(axes, shown, kind, name)
-        if number + columns >= len(panels):
-            axes.set_xlabel("training images seen", size=9)
+        axes.set_xlabel("training images seen", size=9)
     if len(shown) > 1:
         grid[0].legend(frameon=False, fontsize=8.5)
     return figure

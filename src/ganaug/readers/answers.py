@@ -132,10 +132,11 @@ def _read_table(path: Path, columns: Sequence[str], what: str) -> list[dict[str,
             reader = csv.DictReader(file, restval="")
             found, rows = reader.fieldnames or [], list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"Cannot read {path}: {error}.") from error
+        reason = (isinstance(error, OSError) and error.strerror) or error  # without the path
+        raise DataError(f"Cannot read {path}: {reason}.") from error
     if missing := [name for name in columns if name not in found]:
         raise DataError(
-            f"{path} holds not {what}: it lacks the columns {', '.join(missing)}; found "
+            f"{path} does not hold {what}: it lacks the columns {', '.join(missing)}; found "
             f"{', '.join(found) or 'none'}. Expected CSV with commas, as it was downloaded."
         )
     if not rows:

@@ -28,7 +28,8 @@ __all__ = [
 
 PROPORTION_METHOD = "Wilson; several readers' answers about one image are not independent"
 AUC_METHOD = (
-    "DeLong over images, on the logit scale (without variance: Wilson); of readers, the mean"
+    "DeLong over images, on the logit scale (without variance: Wilson); of readers, the mean, in "
+    "which those who answered less count less"
 )
 
 _FIRST_SYNTHETIC = 4  # the lowest answer that says synthetic
@@ -144,36 +145,42 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
 def _auc(ratings: NDArray[np.float64], is_synthetic: NDArray[np.bool_]) -> Estimate | None:
     """Estimate the mean over readers of the area under the ROC curve, from ratings (R, N).
 
-    The variance is that of DeLong et al. (1988) over images, which all readers share; the interval
-    is symmetric on the logit scale, so that it stays within 0 and 1. Where there is no variance,
-    as with an AUC of 1, it is Wilson's of as many comparisons as there are images of the rarer
-    kind: each image is compared with another one of the other kind.
+    A reader counts by how sure their own area is (`_weight`), so that one who answered little
+    adds little. The variance is that of DeLong et al. (1988) over images, which all readers share,
+    each reader's share of it by their own number of images; the interval is symmetric on the logit
+    scale, so that it stays within 0 and 1. Where there is no variance, as with an AUC of 1, it is
+    Wilson's of as many comparisons as there are images of the rarer kind: each image is compared
+    with another one of the other kind.
     """
-    values = []
-    influence = np.zeros(ratings.shape[1])  # what each image adds to the mean's deviation
+    values, weights = [], []
+    influence = np.zeros(ratings.shape[1])  # what each image adds to the sum's deviation
     for row in ratings:
         synthetic, real = (np.flatnonzero(~np.isnan(row) & kind) for kind in _both(is_synthetic))
         if not len(synthetic) or not len(real):
             continue
-        difference = row[synthetic][:, None] - row[real]
-        wins = (np.sign(difference) + 1) / 2
+        weight = _weight(len(synthetic), len(real))
+        wins = (np.sign(row[synthetic][:, None] - row[real]) + 1) / 2
         values.append(float(wins.mean()))
-        influence[synthetic] += (wins.mean(axis=1) - wins.mean()) / len(synthetic)
-        influence[real] += (wins.mean(axis=0) - wins.mean()) / len(real)
+        weights.append(weight)
+        for rows, means in ((synthetic, wins.mean(axis=1)), (real, wins.mean(axis=0))):
+            n = len(rows)  # n (n - 1) in place of n^2: deviations are from their own mean
+            influence[rows] += weight * (means - means.mean()) / math.sqrt(n * max(n - 1, 1))
     if not values:
         return None
-    area = float(np.mean(values))
+    area = float(np.average(values, weights=weights))
     asked = ~np.isnan(ratings).all(axis=0)
-    sizes = [int((asked & kind).sum()) for kind in _both(is_synthetic)]
-    variance = sum(
-        float(((influence[kind] / len(values)) ** 2).sum()) * n / max(n - 1, 1)
-        for kind, n in zip(_both(is_synthetic), sizes, strict=True)
-    )
-    if min(sizes) < 2 or variance < 1e-12 or area in (0.0, 1.0):
-        return Estimate(area, *_wilson(area, min(sizes)))
+    rarer = min(int((asked & kind).sum()) for kind in _both(is_synthetic))
+    variance = float((influence**2).sum()) / sum(weights) ** 2
+    if rarer < 2 or variance < 1e-12 or area in (0.0, 1.0):
+        return Estimate(area, *_wilson(area, rarer))
     half = _Z * math.sqrt(variance) / (area * (1 - area))
     logit = math.log(area / (1 - area))
     return Estimate(area, *(1 / (1 + math.exp(-edge)) for edge in (logit - half, logit + half)))
+
+
+def _weight(n_synthetic: int, n_real: int) -> float:
+    """Return what a reader's area counts: as the inverse of its variance by chance (Noether)."""
+    return n_synthetic * n_real / (n_synthetic + n_real + 1)
 
 
 def _both(is_synthetic: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:

@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganaug.errors import ConfigError, DataError, ShapeError, TooFewImagesError
+from ganaug.errors import ConfigError, DataError, TooFewImagesError
+from ganaug.fitting import load_at
 from ganaug.pixels import to_pil
 from ganaug.randomness import class_seed
 from ganaug.readers.answers import ANSWERS, KEY_COLUMNS
 from ganaug.spec import LabelledImages, class_indices
+from ganaug.splits import divide
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,9 +81,9 @@ def make_study(
     """Choose n images, half of them real and half synthetic, classes as in the holdout.
 
     holdout: rows that the model was not trained on, not loaded. model: draws at the size that its
-    generator was trained at (`ImageModel.output`), at which both kinds are shown: a synthetic
-    image enlarged to the size of the real ones would be known by its blur. Real ones are resized
-    as they are for training. classes: of the model; none named: all.
+    generator was trained at (`ImageModel.at_trained_size`), at which both kinds are shown: a
+    synthetic image enlarged to the size of the real ones would be known by its blur. Real ones
+    are resized as they are for training. classes: of the model; none named: all.
 
     Of several images of a group, such as a patient, the second is taken when every group has
     given one. Raises ConfigError for an n that is odd or below 4, TooFewImagesError when the
@@ -102,10 +104,10 @@ def make_study(
             + (f"Use -n {2 * len(pool)} or fewer." if 2 * len(pool) >= _FEWEST else "")
         )
     rng = np.random.default_rng(random_state)
-    counts = _share(n // 2, pool)
+    counts = divide(n // 2, list(pool.counts.values()))
     rows = [row for index in range(len(names)) for row in _pick(pool, index, counts[index], rng)]
     size = model.shape[1:]
-    real = _load(pool.subset(rows), size)
+    real = load_at(pool.subset(rows), *size)
     drawn = _draw(model, chosen, counts, random_state)
     if real.spec.channels != drawn.shape[1]:
         raise DataError(
@@ -128,16 +130,6 @@ def make_study(
     return _shuffled(described, names, size, random_state)
 
 
-def _share(n: int, pool: LabelledImages) -> list[int]:
-    """Divide n among the classes in proportion to their rows, by largest remainders."""
-    quotas = [n * count / len(pool) for count in pool.counts.values()]
-    shares = [int(quota) for quota in quotas]
-    remainders = sorted(range(len(quotas)), key=lambda index: shares[index] - quotas[index])
-    for index in remainders[: n - sum(shares)]:
-        shares[index] += 1
-    return shares
-
-
 def _pick(pool: LabelledImages, label: int, n: int, rng: np.random.Generator) -> list[int]:
     """Return n random rows of a class, from as many groups as possible."""
     rows: list[int] = rng.permutation(np.flatnonzero(pool.labels == label)).tolist()
@@ -150,20 +142,6 @@ def _pick(pool: LabelledImages, label: int, n: int, rng: np.random.Generator) ->
             seen[group] += 1
         rows = [row for _, row in sorted(zip(before, rows, strict=True), key=lambda pair: pair[0])]
     return rows[:n]
-
-
-def _load(images: LabelledImages, size: tuple[int, int]) -> LabelledImages:
-    """Load images at the size of the generator, as for training: only squares are resized to."""
-    height, width = size
-    if height == width:
-        return images.load(height)
-    loaded = images.load()
-    if loaded.spec.shape[1:] != size:
-        raise ShapeError(
-            f"The generator was trained at {height}x{width}; the images are "
-            f"{loaded.spec.height}x{loaded.spec.width}. Resize them first."
-        )
-    return loaded
 
 
 def _draw(

@@ -36,7 +36,12 @@ class PCAFeatures(FeatureExtractor):
 
     Takes 1 or 3 channels. Raises ShapeError for other images, or of another size than it learned
     from when smaller than `config.size`; NotFittedError before `prepare`.
+
+    Mean and components are pixels, and coordinates give nearly all of an image back: a run keeps
+    neither.
     """
+
+    keeps_pixels = True
 
     def __init__(self, config: PCAConfig, spec: ImageSpec) -> None:
         check_spec("pca", spec)

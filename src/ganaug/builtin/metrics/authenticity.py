@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
 from ganaug.builtin.metrics.neighbours import distance_blocks, nearest
+from ganaug.builtin.metrics.units import units
 from ganaug.errors import DataError
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
 __all__ = ["Authenticity", "AuthenticityConfig"]
@@ -73,6 +75,23 @@ class Authenticity(FeatureEvaluator):
             "neighbour_ratio": self._ratio(to_train, holdout_to_train, train, holdout, synthetic),
         }
 
+    def intervals(self) -> Mapping[str, tuple[float, float]]:
+        """Return `c_t` plus and minus 1.96 of its standard deviations.
+
+        That of a z-score is 1 at any number of images, so that half samples would find too little.
+        It is more where images depend: those of one group lie about as far from the training
+        images. So it is estimated from sums over groups (Obuchowski 1997), and at least 1. The
+        other scores get intervals by half samples.
+        """
+        from scipy.stats import ranksums
+
+        train, holdout, synthetic = (self.features(role) for role in self.roles)
+        left, right = (nearest(images, train)[0].numpy() for images in (synthetic, holdout))
+        groups = self.groups("synthetic"), self.groups("holdout")
+        spread = 1.96 * _deviation_of_z(left, right, *groups)
+        c_t = float(ranksums(left, right).statistic)
+        return {"c_t": (c_t - spread, c_t + spread)}
+
     def _ratio(
         self,
         to_train: Tensor,
@@ -112,6 +131,30 @@ def _to_nearest_other(train: Tensor, rows: Tensor) -> Tensor:
         distances.append(block.amin(1))
         start += len(block)
     return torch.cat(distances)[place]
+
+
+def _deviation_of_z(
+    left: NDArray[Any],
+    right: NDArray[Any],
+    left_groups: Sequence[str],
+    right_groups: Sequence[str],
+) -> float:
+    """Return the standard deviation of the z-score of a Mann-Whitney test, at least 1.
+
+    left, right: (N,) and (M,); groups: of each, whose values may depend on each other.
+    """
+    import numpy as np
+
+    variance = 0.0  # of the share of pairs in which left is the smaller
+    for values, others, groups in ((left, right, left_groups), (right, left, right_groups)):
+        ordered = np.sort(others)
+        ends = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
+        placements = (ends[0] + ends[1]) / 2 / len(others)
+        sums = np.bincount(units(groups, len(values)), weights=placements - placements.mean())
+        if len(sums) > 1:
+            variance += (sums**2).sum() / len(values) ** 2 * len(sums) / (len(sums) - 1)
+    n, m = len(left), len(right)
+    return max(1.0, math.sqrt(variance * 12 * n * m / (n + m + 1)))
 
 
 def _median_ratio(above: Tensor, below: Tensor) -> float:

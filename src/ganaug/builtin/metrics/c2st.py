@@ -9,9 +9,14 @@ from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
 from ganaug.builtin.metrics.linear import linear_classifier
+from ganaug.builtin.metrics.units import units
+from ganaug.errors import TooFewImagesError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
+
+    from ganaug.evaluator import Role
 
 __all__ = ["C2ST", "C2STConfig"]
 
@@ -37,6 +42,9 @@ class C2ST(FeatureEvaluator):
     independent of the classifier, so that accuracy is N(.5, 1 / (4 n)) for n test images when
     both roles have one law. Predicting every row once by cross-validation would not keep that:
     folds share training rows, and the standard deviation came out 1.2 to 1.3 times as large.
+
+    Groups, such as the images of one patient, are halved whole: a classifier that knows a patient
+    would tell his other images from synthetic ones, however good these are.
     """
 
     higher_is_better = None  # an accuracy is better low, its p-value high
@@ -49,48 +57,69 @@ class C2ST(FeatureEvaluator):
     def compute(self) -> Mapping[str, float]:
         """Return `c2st`, the balanced accuracy, best near .5, and `c2st_p`.
 
-        The p-value is of one law for both roles, against an accuracy above .5.
-        Raises TooFewImagesError below `minimum_images`.
+        The p-value is of one law for both roles, against an accuracy above .5. There is none where
+        images have groups: those of one are right or wrong together, and no law of that is known.
+        Raises TooFewImagesError below `minimum_images`, and for images of a role that are all of
+        one group.
         """
         from scipy.stats import norm
 
         real, synthetic = self._correct()
-        accuracy = (real.mean() + synthetic.mean()) / 2
+        accuracy = float(real.mean() + synthetic.mean()) / 2
+        if self._has_groups():
+            return {"c2st": accuracy}
         # 1 / (4 n) when the roles have n / 2 each; the worst case for any other sizes.
         deviation = ((1 / len(real) + 1 / len(synthetic)) / 16) ** 0.5
-        return {
-            "c2st": float(accuracy),
-            "c2st_p": float(norm.sf(accuracy, loc=0.5, scale=deviation)),
-        }
+        return {"c2st": accuracy, "c2st_p": float(norm.sf(accuracy, loc=0.5, scale=deviation))}
 
     def intervals(self) -> Mapping[str, tuple[float, float] | None]:
-        """Return the interval of `c2st`: Newcombe's (1998, method 10) of two Wilson intervals."""
+        """Return the interval of `c2st`: Newcombe's (1998, method 10) of two Wilson intervals.
+
+        These are of independent images. Where images have groups, nothing is returned, and `c2st`
+        gets an interval by half samples of whole groups.
+        """
         from scipy.stats import binomtest
 
+        if self._has_groups():
+            return {}
         low = high = mean = 0.0
         for correct in self._correct():
             test = binomtest(int(correct.sum()), len(correct))
             bounds = test.proportion_ci(0.95, method="wilson")
-            low += (test.statistic - bounds.low) ** 2
-            high += (bounds.high - test.statistic) ** 2
-            mean += test.statistic / 2
+            low += float(test.statistic - bounds.low) ** 2
+            high += float(bounds.high - test.statistic) ** 2
+            mean += float(test.statistic) / 2
         return {"c2st": (mean - low**0.5 / 2, mean + high**0.5 / 2), "c2st_p": None}
+
+    def _has_groups(self) -> bool:
+        return any(name for role in self.roles for name in self.groups(role))
 
     def _correct(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Return whether each test image is told right: of holdout, and of synthetic ones."""
         import numpy as np
-        from sklearn.model_selection import train_test_split
 
-        roles = [self.features(role).flatten(1).numpy() for role in self.roles]
-        features = np.concatenate(roles)
-        is_synthetic = np.repeat([False, True], [len(each) for each in roles])
-        learn, test, learn_is, test_is = train_test_split(
-            features,
-            is_synthetic,
-            test_size=0.5,
-            stratify=is_synthetic,
-            random_state=self._config.random_state,
-        )
+        rng = np.random.default_rng(self._config.random_state)
+        features = [self.features(role).flatten(1).numpy() for role in self.roles]
+        tested = np.concatenate([self._tested(role, rng) for role in self.roles])
+        is_synthetic = np.repeat([False, True], [len(each) for each in features])
+        rows = np.concatenate(features)
         classifier = linear_classifier(strength=self._config.strength, spread=True)
-        correct = classifier.fit(learn, learn_is).predict(test) == test_is
-        return correct[~test_is], correct[test_is]
+        classifier.fit(rows[~tested], is_synthetic[~tested])
+        correct = classifier.predict(rows[tested]) == is_synthetic[tested]
+        return correct[~is_synthetic[tested]], correct[is_synthetic[tested]]
+
+    def _tested(self, role: Role, rng: np.random.Generator) -> NDArray[Any]:
+        """Choose about half of a role's images to test on, in whole groups: bool (N,)."""
+        import numpy as np
+
+        n = len(self.features(role))
+        unit = units(self.groups(role), n)
+        sizes = np.bincount(unit)
+        if len(sizes) < 2:
+            raise TooFewImagesError(
+                f"C2ST learns on some groups and is tested on others, and so needs {role} images "
+                f"of at least 2; got {n} images of 1."
+            )
+        order = rng.permutation(len(sizes))
+        middle = np.cumsum(sizes[order]) - sizes[order] / 2
+        return np.isin(unit, order[middle <= n / 2])

@@ -9,9 +9,11 @@ from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
 from ganaug.builtin.metrics.linear import linear_classifier
+from ganaug.builtin.metrics.units import units
 from ganaug.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from ganaug.evaluator import Role
@@ -61,37 +63,40 @@ class CAS(FeatureEvaluator):
         Raises TooFewImagesError for a single image of a role, and DataError for a single class
         or a class that a role lacks.
         """
-        right = self._right()
+        labels, told = self._told()
+        classes = set(labels.tolist())
         return _scores(
-            *(sum(float(rows.mean()) for rows in each) / len(each) for each in right.values())
+            *(
+                sum(float(each[labels == one].mean()) for one in classes) / len(classes)
+                for each in told.values()
+            )
         )
 
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """Return percentile intervals over 1,000 bootstrap samples of each class's holdout.
+        """Return percentile intervals over 1,000 bootstrap samples of the holdout.
 
-        They say how sure the holdout makes the scores; the classifiers stay as they are.
+        As many images of each class, or whole groups (of the class of their first image), since
+        those of one are right or wrong together. They say how sure the holdout makes the scores;
+        the classifiers stay as they are.
         """
         import numpy as np
 
-        right = self._right()
+        labels, told = self._told()
+        unit = units(self.groups("holdout"), len(labels))
         rng = np.random.default_rng(self._config.random_state)
         # Both classifiers are judged on the same draw, for the gap.
-        draws = [
-            rng.integers(len(rows), size=(_RESAMPLES, len(rows))) for rows in right["synthetic"]
-        ]
-        recalls = [
-            np.mean([of[draw].mean(1) for of, draw in zip(rows, draws, strict=True)], axis=0)
-            for rows in right.values()
-        ]
+        times = _draws(labels[np.unique(unit, return_index=True)[1]], rng)
+        recalls = [_recalls(right, labels, unit, times) for right in told.values()]
         bounds = {
-            name: np.quantile(values, [0.025, 0.975]) for name, values in _scores(*recalls).items()
+            name: np.nanquantile(values, [0.025, 0.975])
+            for name, values in _scores(*recalls).items()
         }
         return {name: (float(low), float(high)) for name, (low, high) in bounds.items()}
 
-    def _right(self) -> dict[Role, list[NDArray[Any]]]:
-        """Return, by what a classifier learnt from, whether each holdout image is told right.
+    def _told(self) -> tuple[NDArray[Any], dict[Role, NDArray[Any]]]:
+        """Return the labels of holdout images, and whether they are told right, bool (N,).
 
-        A list has an array a class.
+        The latter by what a classifier learnt from.
         """
         import numpy as np
 
@@ -105,14 +110,43 @@ class CAS(FeatureEvaluator):
             n = min(map(len, members.values()))
             for role, own in members.items():
                 rows[role].append(rng.permutation(own)[:n])
-        right: dict[Role, list[NDArray[Any]]] = {}
+        right: dict[Role, NDArray[Any]] = {}
         for role, kept in rows.items():
             chosen = np.concatenate(kept)
             classifier = linear_classifier(strength=self._config.strength)
             classifier.fit(features[role][chosen], labels[role][chosen])
-            told = classifier.predict(features["holdout"]) == labels["holdout"]
-            right[role] = [told[labels["holdout"] == each] for each in classes]
-        return right
+            right[role] = classifier.predict(features["holdout"]) == labels["holdout"]
+        return labels["holdout"], right
+
+
+def _draws(classes: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Draw as many units of each class as there are, with replacement; classes: of each unit.
+
+    Returns how often each is drawn, float64 (`_RESAMPLES`, units).
+    """
+    import numpy as np
+
+    times = np.zeros((_RESAMPLES, len(classes)))
+    for one in np.unique(classes):
+        members = np.flatnonzero(classes == one)
+        chances = np.full(len(members), 1 / len(members))
+        times[:, members] = rng.multinomial(len(members), chances, size=_RESAMPLES)
+    return times
+
+
+def _recalls(
+    right: NDArray[Any], labels: NDArray[Any], unit: NDArray[Any], times: NDArray[Any]
+) -> NDArray[Any]:
+    """Return the mean recall of classes in each draw of units; NaN where a class was not drawn."""
+    import numpy as np
+
+    of_classes = []
+    for one in np.unique(labels):
+        drawn = times @ np.bincount(unit, weights=labels == one)
+        hits = times @ np.bincount(unit, weights=right & (labels == one))
+        with np.errstate(invalid="ignore"):
+            of_classes.append(hits / drawn)
+    return np.mean(of_classes, axis=0)
 
 
 def _scores(synthetic: Any, real: Any) -> dict[str, Any]:

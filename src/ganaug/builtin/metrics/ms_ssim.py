@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
+from ganaug.builtin.metrics.units import units
 from ganaug.errors import ShapeError, TooFewImagesError
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -30,6 +33,9 @@ _LARGEST = 128
 #: Pairs compared at once.
 _BLOCK = 16
 
+#: The most images of a group that are in pairs, so that no patient with many slices outweighs all.
+_OF_A_GROUP = 4
+
 
 class MSSSIMConfig(Config):
     """How many pairs of images are compared within each role, and the seed they are drawn with."""
@@ -46,8 +52,9 @@ class MSSSIM(FeatureEvaluator):
     It looks at pixels, and needs no extractor.
 
     Images with labels are paired within their class, in equal numbers of pairs of a class in
-    both roles, so that only similarity differs. An image is in one pair at most: pairs are
-    independent.
+    both roles, so that only similarity differs. An image is in one pair at most, so that pairs are
+    independent. Where images have groups, pairs are of different groups, and at most four images
+    of a group are in them: slices of one patient are alike whatever the others are.
 
     Images with a side of more than 128 px are averaged down to it, the size that Odena et al.
     compare at. The window is MONAI's Gaussian of 11 px (smaller only for images that are), and
@@ -63,10 +70,14 @@ class MSSSIM(FeatureEvaluator):
         self._config = config
 
     def describe(self, images: Tensor) -> Tensor:
-        """Return images as they are compared, in [0, 1]: float16, 1/16 of an 8-bit step or less.
+        """Return images as they are compared: uint8, since all of them are kept.
+
+        Eight bits are enough: rounding to them adds a variance of 1.3e-6 to that of a window, and
+        SSIM itself adds a constant of 9e-4, the square of 3 % of the range.
 
         Raises ShapeError when a side has less than 2 pixels.
         """
+        import torch
         from torch.nn.functional import interpolate
 
         height, width = images.shape[2:]
@@ -79,66 +90,102 @@ class MSSSIM(FeatureEvaluator):
                 "MS-SSIM needs images of at least 2 px a side once the longer is at most "
                 f"{_LARGEST}; got {height}x{width}."
             )
-        return ((images + 1) / 2).half()
+        return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
     def compute(self) -> Mapping[str, float]:
         """Return `ms_ssim_real` and `ms_ssim_synthetic`, 0 to 1.
 
-        Raises TooFewImagesError when no class has two images in both roles.
+        Raises TooFewImagesError when no class has a pair of images in both roles.
         """
-        return {f"ms_ssim_{name}": float(values.mean()) for name, values in self._values().items()}
+        return {
+            f"ms_ssim_{name}": float(values.mean()) for name, (values, _) in self._values().items()
+        }
 
     def intervals(self) -> Mapping[str, tuple[float, float]]:
-        """Return the mean plus and minus 1.96 standard errors over pairs, within 0 to 1."""
+        """Return the mean plus and minus 1.96 standard errors over pairs, within 0 to 1.
+
+        Pairs that share a group vary together, which standard errors of dyads count (Fafchamps
+        and Gubert 2007); without groups, they are those of independent pairs.
+        """
         bounds = {}
-        for name, values in self._values().items():
+        for name, (values, of_units) in self._values().items():
             if len(values) > 1:
-                error = 1.96 * float(values.std()) / len(values) ** 0.5
-                mean = float(values.mean())
+                error, mean = 1.96 * _standard_error(values, of_units), float(values.mean())
                 bounds[f"ms_ssim_{name}"] = (max(0.0, mean - error), min(1.0, mean + error))
         return bounds
 
-    def _values(self) -> dict[str, Tensor]:
-        """Return the similarity of each pair, float64 (pairs,), of both roles."""
+    def _values(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Return the similarity of each pair, float64 (P,), and its units, (P, 2), by role."""
         images = {role: self.features(role) for role in self.roles}
-        pairs = self._pairs({role: len(found) for role, found in images.items()})
+        of = {role: units(self.groups(role), len(found)) for role, found in images.items()}
+        pairs = self._pairs(of)
+        names: dict[Role, str] = {"holdout": "real", "synthetic": "synthetic"}
         return {
-            "real": _similarity(images["holdout"], pairs["holdout"]),
-            "synthetic": _similarity(images["synthetic"], pairs["synthetic"]),
+            name: (_similarity(images[role], pairs[role]), of[role][pairs[role]])
+            for role, name in names.items()
         }
 
-    def _pairs(self, n: Mapping[Role, int]) -> dict[Role, NDArray[Any]]:
-        """Draw rows (pairs, 2) of each role, as many of a class in both."""
+    def _pairs(self, of: Mapping[Role, NDArray[Any]]) -> dict[Role, NDArray[Any]]:
+        """Draw rows (P, 2) of each role, as many of a class in both; of: the unit of each row."""
         import numpy as np
 
         labels = {role: self.labels(role).numpy() for role in self.roles}
-        if any(len(labels[role]) != n[role] for role in self.roles):
-            labels = {role: np.zeros(n[role], dtype=np.int64) for role in self.roles}
+        if any(len(labels[role]) != len(of[role]) for role in self.roles):
+            labels = {role: np.zeros(len(of[role]), dtype=np.int64) for role in self.roles}
         rng = np.random.default_rng(self._config.random_state)
-        shuffled = {role: rng.permutation(n[role]) for role in self.roles}
         classes = np.unique(labels["holdout"])
-        members = {
-            role: [rows[labels[role][rows] == each] for each in classes]
-            for role, rows in shuffled.items()
+        all_pairs = {
+            role: [_pair_up(np.flatnonzero(own == each), of[role], rng) for each in classes]
+            for role, own in labels.items()
         }
-        available = np.min([[len(rows) // 2 for rows in each] for each in members.values()], axis=0)
+        available = np.min([[len(pairs) for pairs in each] for each in all_pairs.values()], axis=0)
         if not available.any():
             raise TooFewImagesError(
-                "MS-SSIM compares images of one class, and no class has 2 in both roles; got "
-                f"{n['holdout']} holdout and {n['synthetic']} synthetic images."
+                "MS-SSIM compares images of one class and of different groups, and no class has 2 "
+                f"in both roles; got {len(of['holdout'])} holdout and {len(of['synthetic'])} "
+                "synthetic images."
             )
         # In proportion to what there is, rounded up: every class that can be is compared.
         total = available.sum()
         counts = np.minimum(available, (available * self._config.pairs + total - 1) // total)
         return {
-            role: np.concatenate(
-                [rows[: 2 * k].reshape(k, 2) for rows, k in zip(each, counts, strict=True)]
-            )
-            for role, each in members.items()
+            role: np.concatenate([pairs[:k] for pairs, k in zip(each, counts, strict=True)])
+            for role, each in all_pairs.items()
         }
 
 
-def _similarity(images: Tensor, pairs: NDArray[Any]) -> Tensor:
+def _pair_up(rows: NDArray[Any], of: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+    """Return pairs (P, 2) of rows of different units, in random order, no row in two of them.
+
+    Rows in the order of their units, the largest first, are paired with those half of them on:
+    then a unit meets itself only if it has more than half of them, and such pairs are left out.
+    """
+    import numpy as np
+
+    members: dict[int, list[int]] = {}
+    for row in rng.permutation(rows).tolist():
+        members.setdefault(int(of[row]), []).append(row)
+    some = sorted((each[:_OF_A_GROUP] for each in members.values()), key=len, reverse=True)
+    kept = [row for each in some for row in each]
+    pairs = np.array(list(zip(kept, kept[(len(kept) + 1) // 2 :], strict=False)), dtype=np.int64)
+    pairs = pairs.reshape(-1, 2)
+    return rng.permutation(pairs[of[pairs[:, 0]] != of[pairs[:, 1]]])
+
+
+def _standard_error(values: NDArray[Any], of_units: NDArray[Any]) -> float:
+    """Return that of the mean of values (P,) of pairs of units (P, 2), some of which share one."""
+    import numpy as np
+
+    n = len(values)
+    apart = values - values.mean()
+    # Products of pairs that share a unit; each pair shares both with itself, and counts once.
+    sums = np.bincount(of_units.ravel(), weights=apart.repeat(2))
+    alone = float(apart @ apart)
+    return math.sqrt(max(float(sums @ sums) - alone, alone) / (n * (n - 1)))
+
+
+def _similarity(images: Tensor, pairs: NDArray[Any]) -> NDArray[Any]:
+    """Return the similarity float64 (P,) of pairs (P, 2) of rows of images uint8 (N, C, H, W)."""
     import torch
     from monai.metrics.regression import compute_ms_ssim
 
@@ -148,11 +195,11 @@ def _similarity(images: Tensor, pairs: NDArray[Any]) -> Tensor:
     weights = [weight / sum(_WEIGHTS[:scales]) for weight in _WEIGHTS[:scales]]
     blocks = []
     for block in torch.from_numpy(pairs).split(_BLOCK):
-        left, right = (images[rows].float() for rows in block.T)
+        left, right = (images[rows].float() / 255 for rows in block.T)
         blocks.append(
             compute_ms_ssim(left, right, 2, kernel_size=window, weights=weights)[:, 0].double()
         )
-    return torch.cat(blocks)
+    return torch.cat(blocks).numpy()
 
 
 def _fits(side: int, window: int, scales: int) -> bool:
