@@ -68,3 +68,31 @@ def test_pixels_that_are_no_numbers_are_refused_whatever_is_kept_of_them(evaluat
     evaluator.describe = lambda images: images.flatten(1).nan_to_num()
     with pytest.raises(DataError, match="synthetic images are not finite"):
         evaluator.update(torch.full((2, 1, 1, 1), torch.nan), role="synthetic")
+
+
+def test_shared_work_is_done_once_for_the_same_images_and_anew_for_others():
+    class Counts(FeatureEvaluator):
+        higher_is_better = None
+        minimum_images = 1
+        times = 0
+
+        def describe(self, images):
+            return images.flatten(1)
+
+        def compute(self):
+            return {"n": float(self.once(self.count))}
+
+        def count(self):
+            Counts.times += 1
+            return len(self.features("synthetic"))
+
+    evaluator = Counts(None)
+    evaluator.update(torch.zeros(3, 1, 2, 2), role="synthetic")
+    assert [evaluator.compute()["n"] for _ in range(2)] == [3.0, 3.0]
+    assert Counts.times == 1
+    assert evaluator.subset({"holdout": [], "synthetic": [0]}).compute() == {"n": 1.0}
+    evaluator.update(torch.zeros(1, 1, 2, 2), role="synthetic")
+    assert evaluator.compute() == {"n": 4.0}
+    evaluator.reset()
+    evaluator.update(torch.zeros(2, 1, 2, 2), role="synthetic")
+    assert evaluator.compute() == {"n": 2.0}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
 from ganaug.errors import ConfigError, DataError, TooFewImagesError
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["Evaluator", "FeatureEvaluator", "FeatureExtractor", "Role"]
 
 Role = Literal["train", "holdout", "synthetic"]
+
+FoundT = TypeVar("FoundT")
 
 
 class FeatureExtractor(ABC):
@@ -132,6 +134,7 @@ class FeatureEvaluator(Evaluator):
         self._features: dict[Role, list[Tensor]] = {role: [] for role in self.roles}
         self._labels: dict[Role, list[Tensor]] = {role: [] for role in self.roles}
         self._groups: dict[Role, list[str]] = {role: [] for role in self.roles}
+        self._found: list[Any] = []
 
     def describe(self, images: Tensor) -> Tensor:
         """Return what is kept of images: (N, ...), their features unless overridden.
@@ -163,6 +166,7 @@ class FeatureEvaluator(Evaluator):
                 f"Some pixels or features of {role} images are not finite numbers, so that "
                 f"{type(self).__name__} means nothing. Check the images and the extractor."
             )
+        self._found.clear()
         self._features[role].append(features)
         if labels is not None:
             self._labels[role].append(labels)
@@ -182,6 +186,7 @@ class FeatureEvaluator(Evaluator):
                 f"{type(self).__name__} needs the group of each of {n} {role} images; got "
                 f"{len(groups)} groups. Add them once, after the images."
             )
+        self._found.clear()
         self._groups[role] = list(groups)
 
     def groups(self, role: Role) -> list[str]:
@@ -207,6 +212,16 @@ class FeatureEvaluator(Evaluator):
 
         parts = self._labels[role]
         return torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64)
+
+    def once(self, find: Callable[[], FoundT]) -> FoundT:
+        """Return what `find` returns, which is called once for the same images.
+
+        For the work that `compute` and `intervals` share; there is room for one result.
+        """
+        if not self._found:
+            self._found.append(find())
+        found: FoundT = self._found[0]
+        return found
 
     def subset(self, rows: Mapping[Role, Sequence[int] | Any]) -> Self:
         """Return a copy that has seen only these rows of each role, by order of arrival."""

@@ -66,8 +66,7 @@ class Authenticity(FeatureEvaluator):
         from scipy.stats import ranksums
 
         train, holdout, synthetic = (self.features(role) for role in self.roles)
-        to_train, row = nearest(synthetic, train)
-        holdout_to_train, _ = nearest(holdout, train)
+        (to_train, row), (holdout_to_train, _) = self.once(self._nearest)
         authentic = _to_nearest_other(train, row) < to_train
         return {
             "authenticity": float(authentic.double().mean()),
@@ -85,12 +84,16 @@ class Authenticity(FeatureEvaluator):
         """
         from scipy.stats import ranksums
 
-        train, holdout, synthetic = (self.features(role) for role in self.roles)
-        left, right = (nearest(images, train)[0].numpy() for images in (synthetic, holdout))
+        left, right = (distance.numpy() for distance, _ in self.once(self._nearest))
         groups = self.groups("synthetic"), self.groups("holdout")
         spread = 1.96 * _deviation_of_z(left, right, *groups)
         c_t = float(ranksums(left, right).statistic)
         return {"c_t": (c_t - spread, c_t + spread)}
+
+    def _nearest(self) -> list[tuple[Tensor, Tensor]]:
+        """Return distance and row of the nearest training image: of synthetic ones, of holdout."""
+        train, holdout, synthetic = (self.features(role) for role in self.roles)
+        return [nearest(images, train) for images in (synthetic, holdout)]
 
     def _ratio(
         self,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
-from ganaug.builtin.metrics.linear import linear_classifier
+from ganaug.builtin.metrics.linear import tell_apart
 from ganaug.builtin.metrics.units import units
 from ganaug.errors import TooFewImagesError
 
@@ -64,7 +64,7 @@ class C2ST(FeatureEvaluator):
         """
         from scipy.stats import norm
 
-        real, synthetic = self._correct()
+        real, synthetic = self.once(self._correct)
         accuracy = float(real.mean() + synthetic.mean()) / 2
         if self._has_groups():
             return {"c2st": accuracy}
@@ -83,7 +83,7 @@ class C2ST(FeatureEvaluator):
         if self._has_groups():
             return {}
         low = high = mean = 0.0
-        for correct in self._correct():
+        for correct in self.once(self._correct):
             test = binomtest(int(correct.sum()), len(correct))
             bounds = test.proportion_ci(0.95, method="wilson")
             low += float(test.statistic - bounds.low) ** 2
@@ -103,9 +103,14 @@ class C2ST(FeatureEvaluator):
         tested = np.concatenate([self._tested(role, rng) for role in self.roles])
         is_synthetic = np.repeat([False, True], [len(each) for each in features])
         rows = np.concatenate(features)
-        classifier = linear_classifier(strength=self._config.strength, spread=True)
-        classifier.fit(rows[~tested], is_synthetic[~tested])
-        correct = classifier.predict(rows[tested]) == is_synthetic[tested]
+        told = tell_apart(
+            rows[~tested],
+            is_synthetic[~tested],
+            rows[tested],
+            strength=self._config.strength,
+            spread=True,
+        )
+        correct = told == is_synthetic[tested]
         return correct[~is_synthetic[tested]], correct[is_synthetic[tested]]
 
     def _tested(self, role: Role, rng: np.random.Generator) -> NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
-from ganaug.builtin.metrics.linear import linear_classifier
+from ganaug.builtin.metrics.linear import tell_apart
 from ganaug.builtin.metrics.units import units
 from ganaug.errors import DataError
 
@@ -63,7 +63,7 @@ class CAS(FeatureEvaluator):
         Raises TooFewImagesError for a single image of a role, and DataError for a single class
         or a class that a role lacks.
         """
-        labels, told = self._told()
+        labels, told = self.once(self._told)
         classes = set(labels.tolist())
         return _scores(
             *(
@@ -81,7 +81,7 @@ class CAS(FeatureEvaluator):
         """
         import numpy as np
 
-        labels, told = self._told()
+        labels, told = self.once(self._told)
         unit = units(self.groups("holdout"), len(labels))
         rng = np.random.default_rng(self._config.random_state)
         # Both classifiers are judged on the same draw, for the gap.
@@ -113,9 +113,13 @@ class CAS(FeatureEvaluator):
         right: dict[Role, NDArray[Any]] = {}
         for role, kept in rows.items():
             chosen = np.concatenate(kept)
-            classifier = linear_classifier(strength=self._config.strength)
-            classifier.fit(features[role][chosen], labels[role][chosen])
-            right[role] = classifier.predict(features["holdout"]) == labels["holdout"]
+            told = tell_apart(
+                features[role][chosen],
+                labels[role][chosen],
+                features["holdout"],
+                strength=self._config.strength,
+            )
+            right[role] = told == labels["holdout"]
         return labels["holdout"], right
 
 

@@ -98,7 +98,8 @@ class MSSSIM(FeatureEvaluator):
         Raises TooFewImagesError when no class has a pair of images in both roles.
         """
         return {
-            f"ms_ssim_{name}": float(values.mean()) for name, (values, _) in self._values().items()
+            f"ms_ssim_{name}": float(values.mean())
+            for name, (values, _) in self.once(self._values).items()
         }
 
     def intervals(self) -> Mapping[str, tuple[float, float]]:
@@ -108,7 +109,7 @@ class MSSSIM(FeatureEvaluator):
         and Gubert 2007); without groups, they are those of independent pairs.
         """
         bounds = {}
-        for name, (values, of_units) in self._values().items():
+        for name, (values, of_units) in self.once(self._values).items():
             if len(values) > 1:
                 error, mean = 1.96 * _standard_error(values, of_units), float(values.mean())
                 bounds[f"ms_ssim_{name}"] = (max(0.0, mean - error), min(1.0, mean + error))
