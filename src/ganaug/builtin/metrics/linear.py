@@ -34,9 +34,7 @@ def tell_apart(
         *([FunctionTransformer(_with_spread), StandardScaler()] if spread else []),
         LogisticRegression(C=strength, max_iter=1000, class_weight="balanced"),
     )
-    with threadpool_limits(
-        1
-    ):  # threads wait for each other at each small step, seven times as long
+    with threadpool_limits(1):  # several wait for each other at each small step: 7 times as long
         found: NDArray[Any] = classifier.fit(learn, labels).predict(test)
     return found
 
