@@ -47,6 +47,8 @@ def test_a_run_says_what_was_fitted_on_what_and_how(saved):
     card = (saved / "card.md").read_text()
     assert "| b | 4 | yes |" in card
     assert "| a | 12 | no |" in card
+    assert "Rows of all classes: 16 training." in card
+    assert "- images seen, repeats counted (all classes): " in card
     kept = card.partition("## What is kept of real images")[2].partition("## Scores")[0]
     for name in ("splits.csv", "references.safetensors", "extractors/", "features/"):
         assert f"`{name}`" in kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ganaug.reading import count_text, read_scores, resize_rules, score_rows
@@ -34,9 +35,27 @@ _SCORES = re.compile(r"^## Scores\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _LAST = re.compile(r"^## Not for$", re.MULTILINE)
 
 
-def render_card(config: RunConfig, model: ImageModel) -> str:
-    """Return what was fitted, on what, how it is checked, and what it is not for."""
+def render_card(
+    config: RunConfig,
+    model: ImageModel,
+    *,
+    rows: Mapping[str, int] = MappingProxyType({}),
+    images_seen: Mapping[str, int] = MappingProxyType({}),
+) -> str:
+    """Return what was fitted, on what, how it is checked, and what it is not for.
+
+    rows: how many there are of each split. images_seen: in training, repeats counted, by part.
+    """
     recipe = config.recipe
+    facts = [
+        f"- images seen, repeats counted ({part}): {n:,}" for part, n in images_seen.items() if n
+    ]
+    if recipe.eval_every is not None:
+        facts.append(
+            f"- scored on validation rows every {recipe.eval_every:,} images: "
+            f"{', '.join(recipe.metrics)} on {recipe.extractor}"
+        )
+    split = ", ".join(f"{n:,} {name}" for name, n in rows.items())
     counts = "\n".join(
         f"| {name} | {n} | {'yes' if name in config.class_names else 'no'} |"
         for name, n in config.counts.items()
@@ -55,6 +74,8 @@ Source: `{config.source}`; fingerprint `{config.fingerprint[:16]}`.
 |---|---|---|
 {counts}
 
+{f"Rows of all classes: {split}." if split else ""}
+
 Trained at {config.width}x{config.height} pixels, {config.channels} channel(s); handed out at
 {config.output.width}x{config.output.height}, {config.output.dtype}.
 
@@ -63,7 +84,7 @@ Trained at {config.width}x{config.height} pixels, {config.channels} channel(s); 
 - conditioning: {recipe.conditioning}
 - random state: {recipe.random_state}
 - weights handed out: {recipe.select}
-{settings}
+{chr(10).join([*facts, settings])}
 
 ## Copies of training images
 
@@ -141,7 +162,8 @@ def render_scores(
         "|---|---|---|---|---|---|",
     ]
     for row in score_rows(scores):
-        cells = (row.name, row.value, row.interval, row.floor, row.better, count_text(row.n))
+        name = row.name if row.name == row.metric else f"{row.metric}: {row.name}"
+        cells = (name, row.value, row.interval, row.floor, row.better, count_text(row.n))
         lines.append(f"| {' | '.join(cells)} |")
     said = [*read_scores(scores), *notes]
     said += [f"Not computed: {metric}. {reason}" for metric, reason in skipped.items()]

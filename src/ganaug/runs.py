@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,7 +38,7 @@ from ganaug.leaks import (
 from ganaug.memorisation import Memorisation
 from ganaug.model import ImageModel, Output, Source
 from ganaug.spec import ImageSpec, LabelledImages
-from ganaug.splits import splits_from_file
+from ganaug.splits import read_splits, splits_from_file
 from ganaug.stopping import History, Progress
 
 if TYPE_CHECKING:
@@ -288,7 +289,15 @@ class Run:
 
     def write_card(self, model: ImageModel) -> None:
         """Write card.md, which says in words what was fitted, on what, and what it is not for."""
-        write_text(self.path / "card.md", render_card(self.config, model))
+        names = self.config.class_names
+        histories = {
+            "all classes" if index is None else names[index]: self.recorded_history(index)
+            for index in self.indices
+        }
+        seen = {name: found[-1].images_seen for name, found in histories.items() if found}
+        rows = Counter(read_splits(self.path / "splits.csv").values())
+        card = render_card(self.config, model, rows=rows, images_seen=seen)
+        write_text(self.path / "card.md", card)
 
     def write_generator(self, index: int | None, generator: Generator) -> None:
         """Write the averaged network and how to build the generator around it."""
