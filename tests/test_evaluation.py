@@ -34,7 +34,8 @@ from ganaug.hashes import hash_images
 from ganaug.memorisation import Memorisation
 from ganaug.model import ImageModel
 from ganaug.pixels import to_signed
-from ganaug.runs import Run, describe_run
+from ganaug.run_config import describe_run
+from ganaug.runs import Run
 from ganaug.splits import write_splits
 
 LEARNED = []

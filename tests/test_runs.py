@@ -9,7 +9,8 @@ from conftest import make_images
 
 from ganaug import History, Progress, Registry, SyntheticAugmenter
 from ganaug.errors import LeakageError, RunError
-from ganaug.runs import FORMAT, Run
+from ganaug.run_config import FORMAT
+from ganaug.runs import Run
 
 
 @pytest.fixture(scope="module")

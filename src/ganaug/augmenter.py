@@ -37,7 +37,7 @@ from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset
 from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
 from ganaug.registry import Registry
-from ganaug.runs import describe_run
+from ganaug.run_config import describe_run
 from ganaug.saving import Record, read_fitted, write_fitted
 from ganaug.spec import LabelledImages
 from ganaug.splits import cut_validation

@@ -11,7 +11,7 @@ from ganaug.reading import count_text, read_scores, resize_rules, score_rows
 
 if TYPE_CHECKING:
     from ganaug.model import ImageModel
-    from ganaug.runs import RunConfig
+    from ganaug.run_config import RunConfig
     from ganaug.scoring import Score
 
 __all__ = ["render_card", "render_scores", "with_scores"]

@@ -18,7 +18,8 @@ from ganaug.items import ItemFormat
 from ganaug.model import ImageModel
 from ganaug.pixels import to_pil
 from ganaug.registry import Registry
-from ganaug.runs import FormConfig, Run, RunConfig
+from ganaug.run_config import FormConfig, RunConfig
+from ganaug.runs import Run
 from ganaug.spec import LabelledImages, class_indices
 from ganaug.splits import write_splits
 from ganaug.stopping import History

@@ -18,7 +18,8 @@ from ganaug.builtin.aegan.report import format_params, params_report
 from ganaug.checkpoints import read_tensors, write_tensors
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError
 from ganaug.fitting import Part, Recipe
-from ganaug.runs import Run, describe_run
+from ganaug.run_config import describe_run
+from ganaug.runs import Run
 from ganaug.spec import ImageSpec
 
 SMALL: dict[str, Any] = {"width": 4, "code_dim": 8, "hidden": 8, "autoencoder_batch_size": 4}

@@ -13,7 +13,7 @@ from ganaug.errors import ConfigError
 if TYPE_CHECKING:
     from ganaug.fitting import Recipe
     from ganaug.registry import Registry
-    from ganaug.runs import RunConfig
+    from ganaug.run_config import RunConfig
 
 __all__ = ["FitRequest", "extended_recipe", "make_recipe", "recorded_fields"]
 

@@ -33,7 +33,8 @@ from ganaug.fitting import (
 )
 from ganaug.hashes import hash_images
 from ganaug.registry import Registry
-from ganaug.runs import Run, describe_run
+from ganaug.run_config import describe_run
+from ganaug.runs import Run
 from ganaug.sources import check_outside, open_images
 from ganaug.splits import write_splits
 from ganaug.stopping import History, first_reason
