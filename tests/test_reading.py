@@ -173,7 +173,7 @@ def test_hardly_a_report_on_a_perfect_generator_finds_a_difference():
     # Scores and floors of one law, intervals as 20 half samples find them.
     rng = np.random.default_rng(0)
     names = ["kid", "authenticity", *"abcdefghijklm"]
-    found = 0
+    farther = others = 0
     for _ in range(400):
         values, floors = rng.normal(size=(2, len(names)))
         spreads = 2.093 * np.sqrt(rng.chisquare(19, len(names)) / 19)
@@ -183,8 +183,18 @@ def test_hardly_a_report_on_a_perfect_generator_finds_a_difference():
                 for name, value, floor, spread in zip(names, values, floors, spreads, strict=True)
             ]
         )
-        found += any(text.startswith(("Unlike", "Synth", "Closer")) for text in sentences)
-    assert 2 < found < 0.1 * 400  # 58 % by the interval alone
+        farther += any(text.startswith("Synth") for text in sentences)
+        others += any(text.startswith(("Unlike", "Closer")) for text in sentences)
+    assert 2 < farther < 0.1 * 400
+    assert 2 < others < 0.1 * 400  # 55 % by the interval alone
+
+
+def test_the_distance_has_a_level_to_itself_however_many_scores_there_are():
+    kid = score(0.412, (0.178, 0.645), 0.007, metric="kid", name="kid")
+    others = [score(0.4, (0.2, 0.6), 0.01, metric=name, name=name) for name in "abcdefghijklmn"]
+    sentences = read_scores([kid, *others])
+    assert sentences[0].startswith("Synthetic images are farther from held-out ones")
+    assert sentences[1].startswith("No difference from real images shows in: a, b")
 
 
 def copying(**values):

@@ -100,14 +100,14 @@ def read_scores(scores: Sequence[Score]) -> list[str]:
     copying see any. Scores of real images alone are no scores of the synthetic set, and not read.
 
     A floor is one draw of real images, as noisy as the score itself. So a score differs when its
-    floor is farther off than the interval, as wide as the noise of their difference (the root of
-    2) and the number of scores that are read (Bonferroni) make it: where nothing differs, about 1
-    report in 20 or fewer name any score. `c2st` is compared with one half, which is what real
-    images get.
+    floor is farther off than the interval, made wider by the root of 2 for their difference. The
+    distance comes first and has the level of 5 % to itself; the others share another 5 %
+    (Bonferroni): where nothing differs, 1 report in 20 says that the distance does, and 1 in 20
+    or fewer name any other score. `c2st` is compared with one half, which is what real images get.
     """
     read = [score for score in scores if is_primary(score) and not score.name.endswith("_real")]
-    names, sides = _names(read), _sides(read)
     distance = _first_distance(read)
+    names, sides = _names(read), _sides(read, distance)
     others: dict[str, int | None] = {}
     copying: dict[str, int | None] = {}
     for score, name, side in zip(read, names, sides, strict=True):
@@ -150,14 +150,18 @@ def _names(scores: Sequence[Score]) -> list[str]:
     ]
 
 
-def _sides(scores: Sequence[Score]) -> list[int | None]:
-    """Return 1 for a score above what real images get, -1 below, 0 for neither; None if unknown."""
+def _sides(scores: Sequence[Score], first: Score | None) -> list[int | None]:
+    """Return 1 for a score above what real images get, -1 below, 0 for neither; None if unknown.
+
+    first: the score that has a level to itself.
+    """
     from scipy.stats import t
 
-    known = [s.interval is not None and _reference(s) is not None for s in scores]
-    level = _LEVEL / max(sum(known), 1)
-    quantiles = [t.isf(tail / 2, HALVES - 1) for tail in (level, _LEVEL)]
-    return [_side(score, quantiles[0] / quantiles[1]) for score in scores]
+    others = [s for s in scores if s is not first and s.interval and _reference(s) is not None]
+    shared, whole = (
+        t.isf(level / 2, HALVES - 1) for level in (_LEVEL / max(len(others), 1), _LEVEL)
+    )
+    return [_side(score, 1.0 if score is first else shared / whole) for score in scores]
 
 
 def _reference(score: Score) -> float | None:
