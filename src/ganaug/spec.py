@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-__all__ = ["DTYPE_RANGES", "Batch", "ImageSpec", "LabelledImages", "class_indices"]
+__all__ = [
+    "DTYPE_RANGES",
+    "LUMA",
+    "Batch",
+    "ImageSpec",
+    "LabelledImages",
+    "check_power_of_two",
+    "class_indices",
+]
+
+#: What red, green and blue add to grey (ITU-R BT.601, as in Pillow's mode L).
+LUMA = (0.299, 0.587, 0.114)
 
 #: The value range that a dtype has unless the caller states another.
 DTYPE_RANGES = {
@@ -58,6 +69,28 @@ class ImageSpec:
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
         return self.channels, self.height, self.width
+
+
+def check_power_of_two(spec: ImageSpec, name: str) -> None:
+    """Raise ShapeError unless images are square, a power of two from 16 to 256, grey or RGB.
+
+    name: of the generator that needs it.
+    """
+    side = spec.height
+    if spec.width != side or side & (side - 1) or not 16 <= side <= 256:
+        longer = max(spec.height, spec.width)
+        kept = min(
+            max(1 << (longer - 1).bit_length(), 16), 256
+        )  # every pixel, within what there is
+        raise ShapeError(
+            f"{name} needs a square image of a power of two, at least 16 and at most 256; "
+            f"got {spec.height}x{spec.width}. Resize with size={kept}."
+        )
+    if spec.channels not in (1, 3):
+        raise ShapeError(
+            f"{name} needs images of 1 or 3 channels; got {spec.channels}. "
+            "Convert them to greyscale or RGB."
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from pydantic import ValidationError
 from torch import nn
 
 from ganaug.builtin.dcgan.config import PRESETS, DCGANConfig
-from ganaug.builtin.dcgan.layers import Down, Up
 from ganaug.builtin.dcgan.network import DCGAN
 from ganaug.builtin.dcgan.plugin import build, ganaug_generators
 from ganaug.errors import ConfigError, ShapeError
 from ganaug.generator import Loss
+from ganaug.layers import Down, Up
 from ganaug.spec import Batch, ImageSpec, LabelledImages
 
 

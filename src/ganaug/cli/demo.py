@@ -78,8 +78,8 @@ def run_demo(
     Raises RunError when `out` exists or cannot be written.
     """
     from ganaug.cli.augment import augment
+    from ganaug.cli.fit_run import fit_run
     from ganaug.cli.requests import FitRequest
-    from ganaug.cli.session import fit_run
     from ganaug.demo import RARE
 
     with _folder(out):

@@ -1,4 +1,4 @@
-"""``ganaug fit``: its options. What it does is in `ganaug.cli.session`."""
+"""``ganaug fit``: its options. What it does is in `ganaug.cli.fit_run`."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def fit(
         device=device,
         tensorboard=tensorboard,
     )
-    from ganaug.cli.session import fit_run, resume_run
+    from ganaug.cli.fit_run import fit_run, resume_run
 
     code = resume_run(request) if resume else fit_run(request)
     if code:

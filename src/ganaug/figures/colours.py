@@ -19,6 +19,7 @@ from ganaug.figures.look import (
     plain,
     tidy,
 )
+from ganaug.spec import LUMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["draw_colours", "mean_colours"]
 
 _BINS = 144
-#: What red, green and blue add to grey (ITU-R BT.601), as in Pillow's mode L.
-_LUMA = (0.299, 0.587, 0.114)
 # A Gaussian over the bins, so that a few dozen images are a hill and no comb.
 _KERNEL = np.exp(-0.5 * (np.arange(-18, 19) / 4.8) ** 2)
 
@@ -45,7 +44,7 @@ def mean_colours(
     means = (pixels.mean(axis=(2, 3), dtype=np.float64) - low) / (high - low)
     if means.shape[1] != 3:
         return {"grey": means.mean(axis=1)}
-    return {**dict(zip(("red", "green", "blue"), means.T, strict=True)), "grey": means @ _LUMA}
+    return {**dict(zip(("red", "green", "blue"), means.T, strict=True)), "grey": means @ LUMA}
 
 
 def draw_colours(

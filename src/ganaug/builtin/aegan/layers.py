@@ -8,7 +8,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, conv_transpose2d, interpolate, pad
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from ganaug.layers import SLOPE, Up, he
 
 __all__ = [
     "Autoencoder",
@@ -18,29 +20,9 @@ __all__ = [
     "PatchCritic",
 ]
 
-_SLOPE = 0.2  # of every leaky rectifier
 _BASE = 4  # pixels a side of the coarsest layer
 _LARGEST_BASIS = 64  # pixels a side; what is finer than that is no principal component
 _LOG_VARIANCE = -4.0  # where a VAE starts
-
-
-class Up(nn.Module):
-    """Nearest-neighbour doubling and a 3x3 convolution, as one transposed 4x4 convolution.
-
-    Each output pixel sees only four different inputs, so summing the taps that fall on one input
-    first gives the same numbers for 4/9 of the work, and no checkers (Odena et al. 2016).
-    """
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3, 3))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        _he(self)
-
-    def forward(self, x: Tensor) -> Tensor:
-        w = pad(self.weight.flip(2, 3).transpose(0, 1), (1, 1, 1, 1))
-        w = w[:, :, 1:, 1:] + w[:, :, 1:, :-1] + w[:, :, :-1, 1:] + w[:, :, :-1, :-1]
-        return conv_transpose2d(x, w, self.bias, stride=2, padding=1)
 
 
 class Components(nn.Module):
@@ -108,10 +90,10 @@ class Encoder(nn.Module):
         widths = _widths(side, width)[::-1]
         layers: list[nn.Module] = []
         for narrow, wide in pairwise([channels, *widths[1:]]):
-            layers += [_he(nn.Conv2d(narrow, wide, 4, 2, 1)), _rectifier()]
+            layers += [he(nn.Conv2d(narrow, wide, 4, 2, 1)), _rectifier()]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * _BASE**2, outputs)
-        _he(self.head, gain=1.0)
+        he(self.head, gain=1.0)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return codes."""
@@ -126,13 +108,13 @@ class Decoder(nn.Module):
         super().__init__()
         widths = _widths(side, width)
         layers: list[nn.Module] = [
-            _he(nn.Linear(inputs, widths[0] * _BASE**2)),
+            he(nn.Linear(inputs, widths[0] * _BASE**2)),
             nn.Unflatten(1, (widths[0], _BASE, _BASE)),
             _rectifier(),
         ]
         for wide, narrow in pairwise(widths):
             layers += [Up(wide, narrow), _rectifier()]
-        layers += [_he(nn.Conv2d(widths[-1], channels, 3, padding=1), gain=0.05)]
+        layers += [he(nn.Conv2d(widths[-1], channels, 3, padding=1), gain=0.05)]
         self.body = nn.Sequential(*layers)
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -180,13 +162,13 @@ class PatchCritic(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _he(nn.Conv2d(channels, width, 4, 2, 1)),
+            he(nn.Conv2d(channels, width, 4, 2, 1)),
             _rectifier(),
-            _he(nn.Conv2d(width, 2 * width, 4, 2, 1)),
+            he(nn.Conv2d(width, 2 * width, 4, 2, 1)),
             _rectifier(),
-            _he(nn.Conv2d(2 * width, 2 * width, 3, padding=1)),
+            he(nn.Conv2d(2 * width, 2 * width, 3, padding=1)),
             _rectifier(),
-            _he(nn.Conv2d(2 * width, 1, 1), gain=1.0),
+            he(nn.Conv2d(2 * width, 1, 1), gain=1.0),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -205,10 +187,10 @@ class LatentGenerator(nn.Module):
     def __init__(self, code_dim: int, hidden: int, num_classes: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(num_classes, hidden) if num_classes > 1 else None
-        self.first = _he(nn.Linear(code_dim, hidden))
-        self.second = _he(nn.Linear(hidden, hidden))
+        self.first = he(nn.Linear(code_dim, hidden))
+        self.second = he(nn.Linear(hidden, hidden))
         self.last = nn.Linear(hidden, code_dim)
-        self.rectify = nn.LeakyReLU(_SLOPE)
+        self.rectify = nn.LeakyReLU(SLOPE)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
 
@@ -232,9 +214,9 @@ class LatentDiscriminator(nn.Module):
     def __init__(self, code_dim: int, hidden: int, num_classes: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            _he(nn.Linear(2 * code_dim, hidden)),
+            he(nn.Linear(2 * code_dim, hidden)),
             _rectifier(),
-            _he(nn.Linear(hidden, hidden)),
+            he(nn.Linear(hidden, hidden)),
             _rectifier(),
         )
         self.head = _Judge(hidden, num_classes)
@@ -265,7 +247,7 @@ class _Judge(nn.Module):
 
     def __init__(self, features: int, num_classes: int) -> None:
         super().__init__()
-        self.linear = _he(nn.Linear(features, 1), gain=1.0)
+        self.linear = he(nn.Linear(features, 1), gain=1.0)
         self.projection = nn.Embedding(num_classes, features) if num_classes > 1 else None
         if self.projection is not None:
             nn.init.normal_(self.projection.weight, std=features**-0.5)
@@ -284,16 +266,4 @@ def _widths(side: int, width: int) -> list[int]:
 
 
 def _rectifier() -> nn.Module:
-    return nn.LeakyReLU(_SLOPE, inplace=True)
-
-
-def _he(layer: nn.Module, gain: float = math.sqrt(2 / (1 + _SLOPE**2))) -> nn.Module:
-    """Initialise weights (out, in, ...) to N(0, gain^2 / fan_in), biases to zero (He et al. 2015).
-
-    Returns the layer.
-    """
-    weight = cast(Tensor, layer.weight)
-    nn.init.normal_(weight, std=gain / math.sqrt(weight[0].numel()))
-    if layer.bias is not None:
-        nn.init.zeros_(cast(Tensor, layer.bias))
-    return layer
+    return nn.LeakyReLU(SLOPE, inplace=True)

@@ -21,9 +21,8 @@ from ganaug.builtin.aegan.layers import (
 )
 from ganaug.builtin.aegan.source import read_autoencoder
 from ganaug.diffaugment import DiffAugment
-from ganaug.errors import ShapeError
 from ganaug.generator import Generator, Loss, Phase
-from ganaug.spec import Batch, ImageSpec, LabelledImages
+from ganaug.spec import Batch, ImageSpec, LabelledImages, check_power_of_two
 
 __all__ = ["AEGAN"]
 
@@ -48,7 +47,7 @@ class AEGAN(Generator):
 
     def __init__(self, config: AEGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        _check(spec)
+        check_power_of_two(spec, "AE+GAN")
         self.spec = spec
         self.config = config
         self.network: AEGANNetwork = AEGANNetwork(config, spec)
@@ -291,22 +290,3 @@ def _divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
     Kingma & Welling 2014, appendix B.
     """
     return (mean.square() + log_variance.exp() - 1.0 - log_variance).mean() / 2
-
-
-def _check(spec: ImageSpec) -> None:
-    side = spec.height
-    if spec.width != side or side & (side - 1) or not 16 <= side <= 256:
-        raise ShapeError(
-            "AE+GAN needs a square image of a power of two, at least 16 and at most 256; "
-            f"got {spec.height}x{spec.width}. Resize with size={_nearest_side(spec)}."
-        )
-    if spec.channels not in (1, 3):
-        raise ShapeError(
-            f"AE+GAN needs images of 1 or 3 channels; got {spec.channels}. "
-            "Convert them to greyscale or RGB."
-        )
-
-
-def _nearest_side(spec: ImageSpec) -> int:
-    """The smallest side that keeps every pixel, within what there is."""
-    return min(max(1 << (max(spec.height, spec.width) - 1).bit_length(), 16), 256)

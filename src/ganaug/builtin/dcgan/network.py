@@ -13,9 +13,9 @@ from ganaug import losses
 from ganaug.builtin.dcgan import layers
 from ganaug.builtin.dcgan.config import DCGANConfig
 from ganaug.diffaugment import DiffAugment
-from ganaug.errors import ShapeError
 from ganaug.generator import Generator, Loss, Phase
-from ganaug.spec import Batch, ImageSpec, LabelledImages
+from ganaug.layers import Down
+from ganaug.spec import Batch, ImageSpec, LabelledImages, check_power_of_two
 
 __all__ = ["DCGAN", "Discriminator", "GeneratorNetwork"]
 
@@ -81,7 +81,7 @@ class DCGAN(Generator):
 
     def __init__(self, config: DCGANConfig, spec: ImageSpec) -> None:
         super().__init__()
-        _check(spec)
+        check_power_of_two(spec, "DCGAN")
         self.spec = spec
         self.config = config
         inputs = config.latent_dim * (2 if spec.num_classes > 1 else 1)
@@ -93,7 +93,7 @@ class DCGAN(Generator):
         )
         if config.spectral_norm:
             for module in list(self.discriminator.modules()):
-                if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding | layers.Down):
+                if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding | Down):
                     spectral_norm(module)
         self.augment = DiffAugment(config.diffaugment)
         self.register_buffer("epoch", torch.tensor(-1))
@@ -223,22 +223,3 @@ def _logs(real: Tensor, fake: Tensor, relativistic: bool) -> dict[str, Tensor]:
     else:
         accuracy = torch.cat([real > 0, fake < 0]).float().mean()
     return {"d_accuracy": accuracy, "d_real": real.mean(), "d_fake": fake.mean()}
-
-
-def _check(spec: ImageSpec) -> None:
-    side = spec.height
-    if spec.width != side or side & (side - 1) or not 16 <= side <= 256:
-        raise ShapeError(
-            "DCGAN needs a square image of a power of two, at least 16 and at most 256; "
-            f"got {spec.height}x{spec.width}. Resize with size={_nearest_side(spec)}."
-        )
-    if spec.channels not in (1, 3):
-        raise ShapeError(
-            f"DCGAN needs images of 1 or 3 channels; got {spec.channels}. "
-            "Convert them to greyscale or RGB."
-        )
-
-
-def _nearest_side(spec: ImageSpec) -> int:
-    """The smallest side that keeps every pixel, within what there is."""
-    return min(max(1 << (max(spec.height, spec.width) - 1).bit_length(), 16), 256)

@@ -15,6 +15,7 @@ from torch.nn.functional import interpolate
 from ganaug import ImageSpec, LabelledImages
 from ganaug.errors import DataError, ShapeError
 from ganaug.pixels import to_signed
+from ganaug.spec import LUMA
 
 __all__ = [
     "batched",
@@ -29,9 +30,6 @@ __all__ = [
 
 #: Images worked on at a time, whatever the caller's batch is: few enough for the CPU's caches.
 _BATCH = 16
-
-#: ITU-R BT.601 luma, the weights that Pillow turns RGB into grey with.
-_LUMA = (0.299, 0.587, 0.114)
 
 
 def check_spec(name: str, spec: ImageSpec, *, smallest: int = 1) -> None:
@@ -75,7 +73,7 @@ def grey(images: Tensor) -> Tensor:
     """Return images (N, 1 or 3, H, W) as grey ones (N, H, W), by ITU-R BT.601 luma."""
     if images.shape[1] == 1:
         return images[:, 0]
-    weights = torch.tensor(_LUMA, dtype=images.dtype, device=images.device)
+    weights = torch.tensor(LUMA, dtype=images.dtype, device=images.device)
     return torch.einsum("nchw,c->nhw", images, weights)
 
 

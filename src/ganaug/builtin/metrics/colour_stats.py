@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
 from ganaug.errors import ShapeError
+from ganaug.spec import LUMA
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["ColourStats", "ColourStatsConfig"]
-
-#: What red, green and blue add to grey (ITU-R BT.601, as in Pillow's mode L).
-_LUMA = (0.299, 0.587, 0.114)
 
 _COLOURS = ("red", "green", "blue", "grey")
 
@@ -56,7 +54,7 @@ class ColourStats(FeatureEvaluator):
         means = (images.double().mean((2, 3)) + 1) / 2
         if channels == 1:
             return means
-        grey = means @ means.new_tensor(_LUMA)
+        grey = means @ means.new_tensor(LUMA)
         return torch.cat([means, grey[:, None]], dim=1)
 
     def intervals(self) -> Mapping[str, tuple[float, float] | None]:
