@@ -58,6 +58,7 @@ COLUMNS = ("data", "seed", "images", "quantity", "extractor", "higher_is_better"
 GAIN, ERROR, ALONE = "gain", "standard error of the gain", "balanced accuracy, real alone"
 BATCH = 64
 BOOTSTRAPS = 2000
+Accuracies = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,8 +258,25 @@ def _rows_by_class(images: LabelledImages) -> list[NDArray[np.int64]]:
     return [np.flatnonzero(images.labels == label) for label in range(len(images.class_names))]
 
 
-def measure(plan: Plan, name: str, seed: int, length: int, out: Path) -> list[Row]:
-    """Fit a run and return every number about it."""
+def accuracies(plan: Plan, training: LabelledImages, holdout: LabelledImages) -> Accuracies:
+    """Return the balanced accuracies of classifiers of every seed."""
+    return np.array(
+        [
+            balanced_accuracy(training, holdout, plan.steps, seed)
+            for seed in range(plan.classifier_seeds)
+        ]
+    )
+
+
+def measure(
+    plan: Plan,
+    name: str,
+    seed: int,
+    length: int,
+    out: Path,
+    real_alone: dict[tuple[str, int], Accuracies],
+) -> list[Row]:
+    """Fit a run and return every number about it. real_alone: known of the split; is added to."""
     started, registry = time.perf_counter(), Registry.load()
     source = plan.sources[name]
     run = fit(plan, source, seed, length, out / "runs" / f"{name}-{seed}-{length}")
@@ -271,15 +289,9 @@ def measure(plan: Plan, name: str, seed: int, length: int, out: Path) -> list[Ro
     if roles.train is None:
         raise SystemExit(f"{run.path} has no training images.")
     more = grown(run, roles.train, registry)
-    alone, together = (
-        np.array(
-            [
-                balanced_accuracy(training, roles.holdout, plan.steps, classifier_seed)
-                for classifier_seed in range(plan.classifier_seeds)
-            ]
-        )
-        for training in (roles.train, more)
-    )
+    if (name, seed) not in real_alone:
+        real_alone[name, seed] = accuracies(plan, roles.train, roles.holdout)
+    alone, together = real_alone[name, seed], accuracies(plan, more, roles.holdout)
     gains = together - alone
     found += [
         (GAIN, "", "yes", float(gains.mean())),
@@ -420,9 +432,10 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "results.csv"
     done = {row.run for row in read_rows(path)}
+    real_alone: dict[tuple[str, int], Accuracies] = {}
     for seed, length, name in product(plan.seeds, plan.lengths, plan.sources):
         if (name, seed, length) not in done:
-            append_rows(path, measure(plan, name, seed, length, options.out))
+            append_rows(path, measure(plan, name, seed, length, options.out, real_alone))
     table = markdown(read_rows(path))
     (options.out / "table.md").write_text(table, "utf-8")
     print(f"\n{table}\nThe numbers are {path}, the tables {options.out / 'table.md'}.")
