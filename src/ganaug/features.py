@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,12 +19,15 @@ from ganaug.errors import PluginError, RunError
 from ganaug.evaluator import FeatureExtractor
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ganaug.registry import Registry
     from ganaug.spec import ImageSpec, LabelledImages
 
 __all__ = ["CachedExtractor", "build_extractor"]
 
 _KEY_BYTES = 16
+_HASHING_THREADS = 2
 _SHOWN = 16  # characters of a fingerprint in the name of a file
 
 
@@ -207,4 +212,10 @@ class CachedExtractor(FeatureExtractor):
 def _hash_rows(images: Tensor) -> list[bytes]:
     pixels = images.detach().cpu().float().contiguous().numpy()
     shape = str(pixels.shape[1:]).encode()
-    return [blake2b(image.data, digest_size=_KEY_BYTES, key=shape).digest() for image in pixels]
+
+    def hash_images(some: NDArray[np.float32]) -> list[bytes]:
+        return [blake2b(image.data, digest_size=_KEY_BYTES, key=shape).digest() for image in some]
+
+    with ThreadPoolExecutor(_HASHING_THREADS) as threads:  # hashing lets other threads run
+        parts = threads.map(hash_images, np.array_split(pixels, _HASHING_THREADS))
+        return [key for part in parts for key in part]

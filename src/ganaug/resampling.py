@@ -61,13 +61,11 @@ def half_sample_intervals(
         if len(drawn) < _FEWEST_UNITS:
             kind = "groups of images" if grouped else "images"
             return {}, f"none: {len(drawn)} {role} {kind} are too few to draw halves of"
-    replicates = []
-    for _ in range(HALVES):
-        try:
-            half = evaluator.subset({role: _half(drawn, rng) for role, drawn in units.items()})
-            replicates.append(half.compute())
-        except GanaugError as error:
-            return {}, f"none: half of the images is too few or cannot be scored ({error})"
+    draws = ({role: _half(drawn, rng) for role, drawn in units.items()} for _ in range(HALVES))
+    try:
+        replicates = [half.compute() for half in evaluator.subsets(draws)]
+    except GanaugError as error:
+        return {}, f"none: half of the images is too few or cannot be scored ({error})"
     intervals = {}
     for name, value in values.items():
         spread = _QUANTILE_95 * _deviation([scores.get(name, math.nan) for scores in replicates])

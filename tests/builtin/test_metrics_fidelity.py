@@ -163,7 +163,7 @@ def test_prc_equals_torch_fidelity(sizes, dimension, neighbourhood):
 def test_prc_is_the_same_when_distances_are_held_in_blocks(monkeypatch):
     features = samples(90, 120, 8)
     whole = score("prc", *features)
-    monkeypatch.setattr(prc, "_ALL_AT_ONCE", 25)
+    monkeypatch.setattr(prc, "_BLOCK_VALUES", 3_000)
     assert score("prc", *features) == pytest.approx(whole)
 
 

@@ -66,7 +66,7 @@ def test_distances_in_blocks_are_the_distances(rng, monkeypatch):
 
 def test_equal_vectors_are_at_distance_0_far_from_the_origin(rng):
     features = 1e4 + law(300, rng, 64)
-    copies, rows = nearest(features, features)
+    copies, rows = nearest(distance_blocks(features, features))
     assert (copies == 0).all()
     assert (rows == torch.arange(300)).all()
 
@@ -303,12 +303,17 @@ def test_features_that_are_not_numbers_are_refused(score, rng, name):
         score(name, **roles)
 
 
-@pytest.mark.parametrize("name", ["density-coverage", "authenticity"])
-def test_halves_can_be_scored(evaluators, rng, name):
+@pytest.mark.parametrize("name", ["density-coverage", "authenticity", "prc", "kid"])
+def test_subsets_score_as_their_images_alone_do(evaluators, rng, name):
     plugin = evaluators[name]
     metric, half = (plugin.build(plugin.config(), Flat()) for _ in range(2))
+    rows = dict(zip(ROLES, (range(20), range(5, 30), range(10, 40)), strict=True))
     for role in ROLES:
         images = law(40, rng)[:, :, None, None]
         metric.update(images, role=role)
-        half.update(images[:20], role=role)
-    assert metric.subset(dict.fromkeys(ROLES, range(20))).compute() == half.compute()
+        half.update(images[list(rows[role])], role=role)
+    wanted = half.compute()
+    every = dict.fromkeys(ROLES, range(40))
+    _, drawn = list(metric.subsets([every, rows]))
+    assert metric.subset(rows).compute() == wanted
+    assert drawn.compute() == pytest.approx(wanted)

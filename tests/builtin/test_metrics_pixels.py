@@ -66,6 +66,22 @@ def test_two_images_have_the_similarity_that_monai_gives_them(score, rng):
         assert found[f"ms_ssim_{name}"] == pytest.approx(wanted.item(), abs=1e-3)  # of 8 bits
 
 
+@pytest.mark.parametrize(
+    ("size", "channels", "window", "scales"),
+    [(128, 3, 11, 4), (64, 1, 11, 3), (28, 4, 11, 2), (16, 3, 11, 1), (8, 1, 7, 1), (2, 1, 1, 1)],
+)
+def test_similarity_is_monais_for_every_size_and_number_of_channels(
+    rng, size, channels, window, scales
+):
+    left, right = torch.rand(2, 12, channels, size, size, generator=rng)
+    right[:8] = 0.9 * left[:8] + 0.1 * right[:8]  # alike, and some that are not: means below 0
+    left[8] = right[8] = 0.25
+    left[9] = 1 - right[9]
+    weights = [0.4, 0.3, 0.2, 0.1][:scales]
+    wanted = compute_ms_ssim(left, right, 2, kernel_size=window, weights=weights)[:, 0]
+    torch.testing.assert_close(ms_ssim._ms_ssim(left, right, window, weights), wanted)
+
+
 def test_collapse_shows_as_synthetic_images_more_alike_than_real_ones(score, rng):
     one = smooth(1, rng, 32).expand(40, 1, 32, 32)
     found = score("ms-ssim", smooth(40, rng, 32), (one + 0.02 * noise(40, rng, 32)).clamp(-1, 1))
@@ -190,14 +206,14 @@ def test_images_are_kept_in_eight_bits(fill, rng):
     ("size", "scales"), [(224, 4), (128, 4), (64, 3), (43, 2), (28, 2), (16, 1), (8, 1), (2, 1)]
 )
 def test_there_are_as_many_scales_as_fit(score, rng, monkeypatch, size, scales):
-    asked = []
+    asked, ours = [], ms_ssim._ms_ssim
 
-    def spy(left, right, dims, *, kernel_size, weights):
+    def spy(left, right, window, weights):
         asked.append(len(weights))
         assert sum(weights) == pytest.approx(1)
-        return compute_ms_ssim(left, right, dims, kernel_size=kernel_size, weights=weights)
+        return ours(left, right, window, weights)
 
-    monkeypatch.setattr("monai.metrics.regression.compute_ms_ssim", spy)
+    monkeypatch.setattr(ms_ssim, "_ms_ssim", spy)
     found = score("ms-ssim", smooth(4, rng, size), smooth(4, rng, size))
     assert set(asked) == {scales}
     assert all(0 <= value <= 1 for value in found.values())

@@ -109,7 +109,8 @@ class ClassifierFeatures(FeatureExtractor):
         network = self._build()
         expected = {name: tuple(t.shape) for name, t in network.state_dict().items()}
         taken = take_state("classifier", state, expected)
-        network.to_empty(device="cpu").load_state_dict(taken)
+        own = {name: tensor.clone() for name, tensor in taken.items()}
+        network.load_state_dict(own, assign=True)  # in place of memory that was never there
         self._keep(network)
 
     def _build(self) -> nn.Sequential:

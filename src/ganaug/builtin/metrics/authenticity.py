@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from ganaug.evaluator import Role
+
 __all__ = ["Authenticity", "AuthenticityConfig"]
 
 
@@ -65,13 +67,12 @@ class Authenticity(FeatureEvaluator):
         """
         from scipy.stats import ranksums
 
-        train, holdout, synthetic = (self.features(role) for role in self.roles)
         (to_train, row), (holdout_to_train, _) = self.once(self._nearest)
-        authentic = _to_nearest_other(train, row) < to_train
+        authentic = self._to_nearest_other(row) < to_train
         return {
             "authenticity": float(authentic.double().mean()),
             "c_t": float(ranksums(to_train.numpy(), holdout_to_train.numpy()).statistic),
-            "neighbour_ratio": self._ratio(to_train, holdout_to_train, train, holdout, synthetic),
+            "neighbour_ratio": self._ratio(to_train, holdout_to_train),
         }
 
     def intervals(self) -> Mapping[str, tuple[float, float]]:
@@ -92,28 +93,37 @@ class Authenticity(FeatureEvaluator):
 
     def _nearest(self) -> list[tuple[Tensor, Tensor]]:
         """Return distance and row of the nearest training image: of synthetic ones, of holdout."""
-        train, holdout, synthetic = (self.features(role) for role in self.roles)
-        return [nearest(images, train) for images in (synthetic, holdout)]
+        others: tuple[Role, Role] = ("synthetic", "holdout")
+        return [nearest(self.pairs(distance_blocks, role, "train")) for role in others]
 
-    def _ratio(
-        self,
-        to_train: Tensor,
-        holdout_to_train: Tensor,
-        train: Tensor,
-        holdout: Tensor,
-        synthetic: Tensor,
-    ) -> float:
+    def _to_nearest_other(self, rows: Tensor) -> Tensor:
+        """Return the distance of these training rows to their nearest other one, float64 (M,)."""
         import torch
 
-        size = min(len(train), len(holdout))
+        train = self.features("train")
+        kept, place = rows.unique(return_inverse=True)
+        distances, start = [], 0
+        for block in distance_blocks(train[kept], train):
+            block[torch.arange(len(block)), kept[start : start + len(block)]] = torch.inf
+            distances.append(block.amin(1))
+            start += len(block)
+        return torch.cat(distances)[place]
+
+    def _ratio(self, to_train: Tensor, holdout_to_train: Tensor) -> float:
+        import torch
+
+        n_train, n_holdout = len(self.features("train")), len(self.features("holdout"))
         rng = torch.Generator().manual_seed(self._random_state)
         some_train, some_holdout = (
-            images[torch.randperm(len(images), generator=rng)[:size]] for images in (train, holdout)
+            torch.randperm(n, generator=rng)[: min(n_train, n_holdout)]
+            for n in (n_train, n_holdout)
         )
-        nearer = _median_ratio(
-            holdout_to_train.median()[None], nearest(holdout, some_train)[0].median()[None]
+        to_some_train, to_some_holdout = (
+            nearest(self.pairs(distance_blocks, "holdout", "train", columns=some_train))[0],
+            nearest(self.pairs(distance_blocks, "synthetic", "holdout", columns=some_holdout))[0],
         )
-        ratio = _median_ratio(to_train, nearest(synthetic, some_holdout)[0])
+        nearer = _median_ratio(holdout_to_train.median()[None], to_some_train.median()[None])
+        ratio = _median_ratio(to_train, to_some_holdout)
         if not (math.isfinite(ratio) and nearer > 0):
             raise DataError(
                 "Half of the synthetic images equal a holdout image, or half of the holdout "
@@ -121,19 +131,6 @@ class Authenticity(FeatureEvaluator):
                 "holdout was held out."
             )
         return ratio / nearer
-
-
-def _to_nearest_other(train: Tensor, rows: Tensor) -> Tensor:
-    """Return the distance of these training rows to their nearest other one, float64 (M,)."""
-    import torch
-
-    kept, place = rows.unique(return_inverse=True)
-    distances, start = [], 0
-    for block in distance_blocks(train[kept], train):
-        block[torch.arange(len(block)), kept[start : start + len(block)]] = torch.inf
-        distances.append(block.amin(1))
-        start += len(block)
-    return torch.cat(distances)[place]
 
 
 def _deviation_of_z(

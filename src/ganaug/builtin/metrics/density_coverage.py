@@ -57,44 +57,52 @@ class DensityCoverage(FeatureEvaluator):
 
         Raises TooFewImagesError for k real images or fewer.
         """
-        import torch
-
-        real, synthetic = self.features("holdout"), self.features("synthetic")
-        if len(real) <= self._k:
+        n, n_synthetic = len(self.features("holdout")), len(self.features("synthetic"))
+        if n <= self._k:
             raise TooFewImagesError(
                 f"Density and coverage with k={self._k} need at least {self._k + 1} holdout "
-                f"images; got {len(real)}. Lower k."
+                f"images; got {n}. Lower k."
             )
-        balls, start = [], 0
-        for block in distance_blocks(real, torch.cat([real, synthetic])):
-            to_real, to_synthetic = block[:, : len(real)], block[:, len(real) :]
-            rows = torch.arange(len(block))
-            to_real[rows, start + rows] = torch.inf  # no image is its own neighbour
-            balls.append(_balls(to_real, to_synthetic, self._k))
-            start += len(block)
-        inside, covered = torch.cat(balls, dim=1)
+        inside, covered = self._balls()
         return {
-            "density": float(inside.sum()) / (self._k * len(synthetic)),
+            "density": float(inside.sum()) / (self._k * n_synthetic),
             "coverage": float(covered.mean()),
         }
 
+    def _balls(self) -> Tensor:
+        """Return the synthetic images in each ball, and the chance that there are any: (2, N).
 
-def _balls(to_real: Tensor, to_synthetic: Tensor, k: int) -> Tensor:
-    """Return the synthetic images in each ball, and the chance that there are any: (2, rows).
+        The last of the k is the m-th of t real images that are equally far; f synthetic ones are
+        so too. In random order m / (t + 1) of the f come before it, and none does with the chance
+        that the first m of the t + f are all real.
+        """
+        import torch
 
-    The last of the k is the m-th of t real images that are equally far; f synthetic ones are so
-    too. In random order m / (t + 1) of the f come before it, and none does with the chance that
-    the first m of the t + f are all real.
+        radii, real, synthetic, start = [], [], [], 0
+        for block in self.pairs(distance_blocks, "holdout", "holdout"):
+            block.diagonal(start).fill_(torch.inf)  # no image is its own neighbour
+            radii.append(block.topk(self._k, largest=False).values[:, -1:])
+            real.append(_closer_and_equal(block, radii[-1]))
+            start += len(block)
+        radius, start = torch.cat(radii), 0
+        for block in self.pairs(distance_blocks, "holdout", "synthetic"):
+            synthetic.append(_closer_and_equal(block, radius[start : start + len(block)]))
+            start += len(block)
+        closer, f = torch.cat(synthetic, dim=1)
+        closer_real, t = torch.cat(real, dim=1)
+        m = self._k - closer_real
+        i = torch.arange(self._k)
+        step = torch.where(i < m[:, None], (t[:, None] - i) / (t + f)[:, None].sub(i), 1.0)
+        covered = torch.where(closer > 0, 1.0, 1.0 - step.prod(1))
+        return torch.stack([closer + f * m / (t + 1), covered]).double()
+
+
+def _closer_and_equal(distances: Tensor, radius: Tensor) -> Tensor:
+    """Return how many of each row (R, N) are below its radius (R, 1), and how many at it: (2, R).
+
+    At it within `_TIE`.
     """
     import torch
 
-    radius = to_real.topk(k, largest=False).values[:, -1:]
-    low, high = radius * (1 - _TIE), radius * (1 + _TIE)
-    closer = (to_synthetic < low).sum(1)
-    f = ((to_synthetic >= low) & (to_synthetic <= high)).sum(1)
-    t = ((to_real >= low) & (to_real <= high)).sum(1)
-    m = k - (to_real < low).sum(1)
-    inside = closer + f * m / (t + 1)
-    i = torch.arange(k)
-    step = torch.where(i < m[:, None], (t[:, None] - i) / (t + f)[:, None].sub(i), 1.0)
-    return torch.stack([inside, torch.where(closer > 0, 1.0, 1.0 - step.prod(1))]).double()
+    closer = (distances < radius * (1 - _TIE)).sum(1)
+    return torch.stack([closer, (distances <= radius * (1 + _TIE)).sum(1) - closer])

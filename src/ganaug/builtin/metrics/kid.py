@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -14,10 +15,12 @@ from ganaug.errors import DataError, TooFewImagesError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ganaug.evaluator import Role
+
 __all__ = ["KID", "KIDConfig"]
 
 _SEED = 2020  # torch-fidelity's
-_ROWS = 1_000  # of a kernel matrix that are held at once
+_BLOCK_VALUES = 2**22  # of a kernel matrix that are held at once
 
 
 class KIDConfig(Config):
@@ -60,6 +63,9 @@ class KID(FeatureEvaluator):
     def __init__(self, config: KIDConfig, extractor: FeatureExtractor | None) -> None:
         super().__init__(extractor)
         self._config = config
+        self._kernel = partial(
+            _kernel, degree=config.degree, gamma=config.gamma, coef0=config.coef0
+        )
 
     def compute(self) -> Mapping[str, float]:
         """Return `kid` and `kid_subset_std`.
@@ -125,45 +131,42 @@ class KID(FeatureEvaluator):
         drawn_1, drawn_2 = _draws(len(synthetic), len(real), self._config.subsets, size)
         # A constant added to the kernel leaves the result alone; without what all of its values
         # have in common, less is lost to rounding.
-        common = self._kernel(synthetic[:1], real[:1])
-
-        def kernel(left: Tensor, right: Tensor) -> Tensor:
-            return self._kernel(left, right) - common
-
-        within = _sums(kernel, synthetic, synthetic, drawn_1, drawn_1)
-        within += _sums(kernel, real, real, drawn_2, drawn_2)
-        across = _sums(kernel, synthetic, real, drawn_1, drawn_2)
+        common = next(self._kernel(synthetic[:1], real[:1]))
+        within = self._sums("synthetic", "synthetic", drawn_1, drawn_1, common)
+        within += self._sums("holdout", "holdout", drawn_2, drawn_2, common)
+        across = self._sums("synthetic", "holdout", drawn_1, drawn_2, common)
         mmds = within / (size * (size - 1)) - 2 * across / size**2
         return mmds.mean().item(), mmds.std(correction=0).item()
 
-    def _kernel(self, left: Tensor, right: Tensor) -> Tensor:
-        gamma = self._config.gamma or 1 / left.shape[1]
-        return (left @ right.T * gamma + self._config.coef0) ** self._config.degree
+    def _sums(
+        self, left: Role, right: Role, in_left: Tensor, in_right: Tensor, common: Tensor
+    ) -> Tensor:
+        """Return the sum of the kernel, less `common`, over each subset: (subsets,).
+
+        in_left, in_right: 0 or 1, (images, subsets). An image is not compared with itself.
+        """
+        import torch
+
+        sums, start = torch.zeros(in_left.shape[1], dtype=torch.float64), 0
+        for block in self.pairs(self._kernel, left, right):
+            block -= common
+            if left == right:
+                block.diagonal(start).zero_()
+            sums += (in_left[start : start + len(block)] * (block @ in_right)).sum(dim=0)
+            start += len(block)
+        return sums
 
 
-def _sums(
-    kernel: Callable[[Tensor, Tensor], Tensor],
-    left: Tensor,
-    right: Tensor,
-    in_left: Tensor,
-    in_right: Tensor,
-) -> Tensor:
-    """Return the sum of the kernel over each subset, (subsets,), a block of rows at a time.
-
-    in_left, in_right: 0 or 1, (images, subsets). An image is not compared with itself.
-    """
-    import torch
-
-    sums = torch.zeros(in_left.shape[1], dtype=torch.float64)
-    for start in range(0, len(left), _ROWS):
-        rows = slice(start, start + _ROWS)
-        block = kernel(left[rows], right)
-        if left is right:
-            block.diagonal(start).zero_()
-        sums += (in_left[rows] * (block @ in_right)).sum(dim=0)
-    return sums
+def _kernel(
+    left: Tensor, right: Tensor, *, degree: int, gamma: float | None, coef0: float
+) -> Iterator[Tensor]:
+    """Yield the polynomial kernel, float64 (rows, N), of successive rows."""
+    right = right.cpu().double()
+    for rows in left.cpu().double().split(max(1, _BLOCK_VALUES // len(right))):
+        yield (rows @ right.T * (gamma or 1 / right.shape[1]) + coef0) ** degree
 
 
+@lru_cache(maxsize=1)  # the same for all half samples
 def _draws(n_1: int, n_2: int, subsets: int, size: int) -> tuple[Tensor, Tensor]:
     """Return who is in each subset, 0 or 1, float64 (n, subsets): drawn as torch-fidelity draws."""
     import numpy as np

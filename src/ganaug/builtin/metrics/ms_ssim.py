@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -24,8 +24,11 @@ __all__ = ["MSSSIM", "MSSSIMConfig"]
 #: What each scale weighs, the finest first (Wang et al. 2003, section 3.2).
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
-#: Width of the Gaussian window, in pixels.
-_WINDOW = 11
+#: Width of the Gaussian window and its standard deviation, in pixels.
+_WINDOW, _SIGMA = 11, 1.5
+
+#: What keeps quotients of dark and of even windows from noise, for pixels in [0, 1].
+_C1, _C2 = 0.01**2, 0.03**2
 
 #: The longest side that is compared, in pixels.
 _LARGEST = 128
@@ -57,7 +60,7 @@ class MSSSIM(FeatureEvaluator):
     of a group are in them: slices of one patient are alike whatever the others are.
 
     Images with a side of more than 128 px are averaged down to it, the size that Odena et al.
-    compare at. The window is MONAI's Gaussian of 11 px (smaller only for images that are), and
+    compare at. The window is a Gaussian of 11 px (smaller only for images that are), and
     there are as many of the five scales as leave the coarsest one as large as the window: four at
     128 px, three at 64, two at 28, one at 16. Their weights are Wang's, divided by their sum. So
     values compare at one size only.
@@ -188,7 +191,6 @@ def _standard_error(values: NDArray[Any], of_units: NDArray[Any]) -> float:
 def _similarity(images: Tensor, pairs: NDArray[Any]) -> NDArray[Any]:
     """Return the similarity float64 (P,) of pairs (P, 2) of rows of images uint8 (N, C, H, W)."""
     import torch
-    from monai.metrics.regression import compute_ms_ssim
 
     side = min(images.shape[2:])
     window = min(_WINDOW, side - 1 + side % 2)  # odd, so that it has a middle
@@ -197,10 +199,50 @@ def _similarity(images: Tensor, pairs: NDArray[Any]) -> NDArray[Any]:
     blocks = []
     for block in torch.from_numpy(pairs).split(_BLOCK):
         left, right = (images[rows].float() / 255 for rows in block.T)
-        blocks.append(
-            compute_ms_ssim(left, right, 2, kernel_size=window, weights=weights)[:, 0].double()
-        )
+        blocks.append(_ms_ssim(left, right, window, weights).double())
     return torch.cat(blocks).numpy()
+
+
+def _ms_ssim(left: Tensor, right: Tensor, window: int, weights: Sequence[float]) -> Tensor:
+    """Return the MS-SSIM of pairs (P,), of images float32 (P, C, H, W) in [0, 1].
+
+    The product over scales, each half as large as the one before, of contrast and structure to
+    the power of its weight; at the last scale of luminance too (Wang et al. 2003, equation 7). A
+    negative mean of a scale counts as 0. As MONAI's `compute_ms_ssim` has it, which cannot be
+    imported without all of MONAI: that takes several times as long as scoring the pairs.
+    """
+    import torch
+    from torch.nn.functional import avg_pool2d
+
+    means = []
+    for scale in range(len(weights)):
+        if scale:
+            left, right = avg_pool2d(left, 2), avg_pool2d(right, 2)
+        luminance, contrast = _ssim_terms(left, right, window)
+        last = scale == len(weights) - 1
+        means.append((luminance * contrast if last else contrast).flatten(1).mean(1).relu())
+    return (torch.stack(means) ** torch.tensor(weights)[:, None]).prod(0)
+
+
+def _ssim_terms(left: Tensor, right: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """Return luminance, and contrast with structure, at each place of a Gaussian window."""
+    import torch
+    from torch.nn.functional import conv2d
+
+    offsets = torch.arange((1 - window) / 2, (1 + window) / 2)
+    gauss = torch.exp(-((offsets / _SIGMA) ** 2) / 2)
+    gauss = gauss / gauss.sum()
+    channels = left.shape[1]
+    kernel = torch.outer(gauss, gauss).expand(channels, 1, -1, -1)
+
+    def mean(values: Tensor) -> Tensor:
+        return conv2d(values, kernel, groups=channels)
+
+    mean_l, mean_r = mean(left), mean(right)
+    variances = (mean(left * left) - mean_l**2) + (mean(right * right) - mean_r**2)
+    covariance = mean(left * right) - mean_l * mean_r
+    luminance = (2 * mean_l * mean_r + _C1) / (mean_l**2 + mean_r**2 + _C1)
+    return luminance, (2 * covariance + _C2) / (variances + _C2)
 
 
 def _fits(side: int, window: int, scales: int) -> bool:

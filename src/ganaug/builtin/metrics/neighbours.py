@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 __all__ = ["distance_blocks", "nearest"]
 
-#: Distances held at once, in float64: 32 MiB.
-_BLOCK_VALUES = 2**22
+#: Distances held at once, in float64: 64 MiB.
+_BLOCK_VALUES = 2**23
 
 #: Distances below this share of the longest vector are rounding, and count as none.
 _ROUNDING = 1e-7
@@ -36,9 +36,9 @@ def distance_blocks(queries: Tensor, references: Tensor) -> Iterator[Tensor]:
         yield distances.masked_fill_(distances <= rounding, 0.0)
 
 
-def nearest(queries: Tensor, references: Tensor) -> tuple[Tensor, Tensor]:
-    """Return distance float64 (M,) and row int64 (M,) of the nearest reference of each query."""
+def nearest(blocks: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return distance (M,) and place int64 (M,) of the nearest in each row of blocks (rows, N)."""
     import torch
 
-    found = [block.min(dim=1) for block in distance_blocks(queries, references)]
+    found = [block.min(dim=1) for block in blocks]
     return torch.cat([each.values for each in found]), torch.cat([each.indices for each in found])

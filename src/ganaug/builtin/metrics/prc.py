@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ganaug import Config, FeatureEvaluator, FeatureExtractor
 from ganaug.errors import TooFewImagesError
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ganaug.evaluator import Role
+
 __all__ = ["PrecisionRecall", "PrecisionRecallConfig"]
 
-_ALL_AT_ONCE = 10_000  # images of a role whose distances are still held as one matrix
+#: Distances held at once, in float32: 16 MiB.
+_BLOCK_VALUES = 2**22
 
 
 class PrecisionRecallConfig(Config):
@@ -50,26 +57,40 @@ class PrecisionRecall(FeatureEvaluator):
 
         Raises TooFewImagesError for a role without more images than `neighbourhood`.
         """
-        from torch_fidelity import metric_prc
-
-        synthetic = self.features("synthetic").cpu()
-        real = self.features("holdout").cpu()
-        fewest = min(len(synthetic), len(real))
+        fewest = min(len(self.features(role)) for role in self.roles)
         if fewest <= self._neighbourhood:
             raise TooFewImagesError(
                 f"PrecisionRecall with neighbour {self._neighbourhood} needs at least "
                 f"{self._neighbourhood + 1} images of each role; got {fewest}."
             )
-        scores = metric_prc.prc_features_to_metric(
-            synthetic,
-            real,
-            prc_neighborhood=self._neighbourhood,
-            prc_batch_size=_ALL_AT_ONCE,
-            save_cpu_ram=max(len(synthetic), len(real)) > _ALL_AT_ONCE,
-            verbose=False,
-        )
-        return {
-            "precision": scores[metric_prc.KEY_METRIC_PRECISION],
-            "recall": scores[metric_prc.KEY_METRIC_RECALL],
-            "f_score": scores[metric_prc.KEY_METRIC_F_SCORE],
-        }
+        precision, recall = self._shares()
+        f_score = 2 * precision * recall / max(1e-5, precision + recall)
+        return {"precision": precision, "recall": recall, "f_score": f_score}
+
+    def _shares(self) -> tuple[float, float]:
+        """Return the share of synthetic images in balls of real ones, and the other way round."""
+        import torch
+
+        real, synthetic = self._radii("holdout"), self._radii("synthetic")
+        precise, recalled, start = torch.zeros(len(synthetic), dtype=torch.bool), [], 0
+        for block in self.pairs(_distances, "holdout", "synthetic"):
+            precise |= (block <= real[start : start + len(block), None]).any(0)
+            recalled.append((block <= synthetic).any(1))
+            start += len(block)
+        return precise.float().mean().item(), torch.cat(recalled).float().mean().item()
+
+    def _radii(self, role: Role) -> Tensor:
+        """Return how far each image's ball reaches, (N,); the image counts as nearest to itself."""
+        import torch
+
+        k = self._neighbourhood + 1
+        blocks = self.pairs(_distances, role, role)
+        return torch.cat([block.topk(k, largest=False).values[:, -1] for block in blocks])
+
+
+def _distances(left: Tensor, right: Tensor) -> Iterator[Tensor]:
+    """Yield distances (rows, N) of successive rows, in the precision that torch-fidelity has."""
+    import torch
+
+    for rows in left.cpu().split(max(1, _BLOCK_VALUES // len(right))):
+        yield torch.cdist(rows, right.cpu())
