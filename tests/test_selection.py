@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from ganaug import train
+from ganaug import History, StoppingPolicy, train
 from ganaug.checkpoints import read_tree, write_tree
 from ganaug.errors import ConfigError
-from ganaug.selection import Best, select
+from ganaug.fitting import fit_part
+from ganaug.selection import Best, Ending, describe, select
 
 
 def trained(generator, images, **kwargs):
@@ -127,3 +130,94 @@ def test_without_an_evaluation_the_last_weights_are_handed_out_with_a_warning(bl
     with pytest.warns(UserWarning, match="the last ones are handed out"):
         chosen = select(training, "best", Best(higher_is_better=False))
     assert torch.equal(weight(chosen), weight(training.ema))
+
+
+def scored_history(training, scores):
+    """A history of eight steps of 8 images with these scores; None for a step without one."""
+    records = (
+        replace(progress, metrics={} if score is None else {"kid": score})
+        for progress, score in zip(training, scores, strict=True)
+    )
+    return History(records)
+
+
+def test_what_was_chosen_is_described(blobs, tiny_gan):
+    training = train(
+        tiny_gan,
+        blobs,
+        total_images=64,
+        batch_size=8,
+        random_state=0,
+        snapshot_every_images=16,
+        keep_snapshots=2,
+    )
+    history = scored_history(training, [None, 5.0, None, 3.0, None, 4.0, None, 9.0])
+    best = Best(higher_is_better=False)
+    best.consider(training.ema.network, 3.0, step=4, images_seen=32)
+    ending = Ending(history, "the losses are flat")
+    chosen = {how: describe(training, how, best, ending, part="rare") for how in HOWS}
+    for choice in chosen.values():
+        fields = choice.to_fields()
+        assert (fields["part"], fields["stopped"]) == ("rare", "the losses are flat")
+        assert (fields["trained_images"], fields["trained_steps"]) == (64, 8)
+        assert json.loads(json.dumps(fields)) == fields
+    assert chosen["best"].images_seen == 32
+    assert chosen["best"].scores == {"kid": 3.0}
+    assert str(chosen["best"]) == "the best of 4 scored, after 32 of 64 images (kid 3)"
+    assert chosen["last"].scores == {"kid": 9.0}
+    assert str(chosen["last"]) == "the last, after 64 images (kid 9)"
+    assert chosen["average"].averaged == (48, 64, 64)
+    assert chosen["average"].scores == {}
+    assert str(chosen["average"]) == "the average of 3, from 48 to 64 images"
+
+
+HOWS = ("last", "average", "best")
+
+
+def test_what_was_asked_for_and_could_not_be_is_not_said_to_have_been_chosen(blobs, tiny_gan):
+    training = trained(tiny_gan, blobs)
+    ending = Ending(History(), "64 images were seen")
+    choice = describe(training, "best", Best(higher_is_better=False), ending, part="all classes")
+    assert (choice.weights, choice.images_seen, choice.scores) == ("last", 64, {})
+
+
+class Breaker(StoppingPolicy):
+    """Stops once the score has been worse than the one before for four steps."""
+
+    needs_metrics = True
+
+    def reason_to_stop(self, history):
+        scores = [record.metrics["kid"] for record in history]
+        return "it gets worse" if len(scores) > 4 and scores[-5:] == sorted(scores[-5:]) else None
+
+
+class Scores:
+    """In place of a validation: scores by step, and the best weights by them."""
+
+    def __init__(self, scores):
+        self.scores, self.best, self.weights = scores, Best(higher_is_better=False), {}
+
+    def update(self, training, history):
+        newest = history[-1]
+        score = self.scores[newest.step - 1]
+        history[-1] = replace(newest, metrics={"kid": score})
+        network, seen = training.ema.network, newest.images_seen
+        self.best.consider(network, score, step=newest.step, images_seen=seen)
+        self.weights[newest.step] = weight(training.ema).clone()
+
+
+def test_after_a_breaker_has_fired_the_best_are_the_old_weights(blobs, tiny_gan):
+    training = train(tiny_gan, blobs, total_images=800, batch_size=8, random_state=0)
+    validation, history = Scores([5, 4, 2, 3, 4, 5, 6, 7]), History()
+    reason = fit_part(training, [Breaker()], history=history, validation=validation)
+    assert (reason, training.step) == ("it gets worse", 7)
+    chosen = weight(select(training, "best", validation.best))
+    assert torch.equal(chosen, validation.weights[3])
+    assert not torch.equal(chosen, weight(training.ema))
+    for _ in range(5):  # a copy: whoever trains on changes nothing
+        next(training)
+    again = weight(select(training, "best", validation.best))
+    assert torch.equal(again, validation.weights[3])
+    assert torch.equal(chosen, again)
+    choice = describe(training, "best", validation.best, Ending(history, reason), part="all")
+    assert (choice.images_seen, choice.scores, choice.compared) == (24, {"kid": 2}, 7)

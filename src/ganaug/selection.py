@@ -7,7 +7,7 @@ import math
 import warnings
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from ganaug.errors import ConfigError
 from ganaug.generator import Generator
+from ganaug.stopping import History
 from ganaug.training import Training
 
-__all__ = ["Best", "Selection", "check_selection", "select"]
+__all__ = ["Best", "Choice", "Ending", "Selection", "check_selection", "describe", "select"]
 
 Selection = Literal["last", "average", "best"]
 
@@ -34,6 +35,52 @@ class _Candidate:
     images_seen: int
     score: float
     weights: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What was recorded of a training, and why it ended, as a clause."""
+
+    history: History
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Which weights of a training are handed out.
+
+    part: of the run, as the user knows it. weights: "last", "average" or "best". images_seen:
+    when they were as they are; the last of what is averaged. averaged: images seen at each copy
+    in the average. compared: how many were scored to find the best. scores: of these weights, on
+    validation rows; empty where nothing was scored. trained_images, trained_steps, stopped: how
+    long the training went on, and why it ended.
+    """
+
+    part: str
+    weights: Selection
+    images_seen: int
+    averaged: tuple[int, ...] = ()
+    compared: int = 0
+    scores: Mapping[str, float] = field(default_factory=dict)
+    trained_images: int
+    trained_steps: int
+    stopped: str
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return the fields as JSON holds them."""
+        return {**asdict(self), "averaged": list(self.averaged), "scores": dict(self.scores)}
+
+    def __str__(self) -> str:
+        """Say in words which weights they are, and what they score."""
+        how = {
+            "last": f"the last, after {self.images_seen:,} images",
+            "average": f"the average of {len(self.averaged)}, from {min(self.averaged or [0]):,} "
+            f"to {self.images_seen:,} images",
+            "best": f"the best of {self.compared} scored, after {self.images_seen:,} of "
+            f"{self.trained_images:,} images",
+        }[self.weights]
+        score = next((f" ({name} {value:.3g})" for name, value in self.scores.items()), "")
+        return how + score
 
 
 class Best:
@@ -123,6 +170,34 @@ def select(training: Training, how: str = "last", best: Best | None = None) -> G
     if how == "best":
         _take_best(chosen, best)
     return chosen
+
+
+def describe(
+    training: Training, how: Selection, best: Best | None, ending: Ending, *, part: str
+) -> Choice:
+    """Return which weights `select` takes from a training that has ended.
+
+    Their scores are those that the history has of them, if it has any.
+    """
+    history, seen = ending.history, training.images_seen
+    averaged: tuple[int, ...] = ()
+    if how == "average":
+        averaged = (*(snapshot.images_seen for snapshot in training.snapshots), seen)
+    if how == "best":
+        found = best is not None and best.weights_for(training.ema.network) is not None
+        how, seen = ("best", best.images_seen or 0) if best and found else ("last", seen)
+    scored = {record.images_seen: record.metrics for record in history if record.metrics}
+    return Choice(
+        part=part,
+        weights=how,
+        images_seen=seen,
+        averaged=averaged,
+        compared=len(scored) if how == "best" else 0,
+        scores={} if how == "average" else dict(scored.get(seen, {})),
+        trained_images=training.images_seen,
+        trained_steps=training.step,
+        stopped=ending.reason,
+    )
 
 
 def _take_best(generator: Generator, best: Best | None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import final
 
-__all__ = ["History", "Progress", "StoppingPolicy"]
+from ganaug.errors import ConfigError
+
+__all__ = ["AllOf", "AnyOf", "History", "Progress", "StoppingPolicy"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +18,9 @@ class Progress:
 
     images_seen: training images seen so far, repeats of a phase not counted.
     step, epoch: steps done; passes over the training images, rounded down.
-    losses: ``"phase/term"`` to value, the mean over a phase's repeats. logs: ``"name"`` to value.
+    losses: ``"phase/term"`` to value, the mean over a phase's repeats. logs: ``"name"`` to value;
+        a generator that grows gives ``resolution``, the pixels a side that it is trained at, and
+        ``alpha``, how far these have faded in, up to 1.
     metrics: scores on validation rows, where somebody computed them.
     seconds: time spent in training, over all sessions.
     """
@@ -28,6 +32,17 @@ class Progress:
     logs: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def resolution(self) -> int | None:
+        """Pixels a side that were trained; None where the generator does not grow."""
+        found = self.logs.get("resolution")
+        return None if found is None else round(found)
+
+    @property
+    def is_fading(self) -> bool:
+        """Whether the layers of this resolution are still fading in."""
+        return self.logs.get("alpha", 1.0) < 1.0
 
 
 class History(list[Progress]):
@@ -59,7 +74,7 @@ class StoppingPolicy(ABC):
         computed is then an error before training, rather than a policy that never stops.
     """
 
-    needs_metrics: ClassVar[bool] = False
+    needs_metrics: bool = False
     metric_names: tuple[str, ...] = ()
 
     @abstractmethod
@@ -73,3 +88,47 @@ class StoppingPolicy(ABC):
 def first_reason(policies: Iterable[StoppingPolicy], history: History) -> str | None:
     """Return the first policy's reason to stop, or None."""
     return next(filter(None, (policy.reason_to_stop(history) for policy in policies)), None)
+
+
+class _Several(StoppingPolicy):
+    """Several policies as one: it reads what they read."""
+
+    def __init__(self, policies: Sequence[StoppingPolicy]) -> None:
+        if not policies:
+            raise ConfigError(
+                f"{type(self).__name__} needs at least one stopping policy; got none."
+            )
+        self.policies = tuple(policies)
+        self.needs_metrics = any(policy.needs_metrics for policy in self.policies)
+        names = (name for policy in self.policies for name in policy.metric_names)
+        self.metric_names = tuple(dict.fromkeys(names))
+
+
+@final
+class AnyOf(_Several):
+    """Stops when one of several policies has a reason, as several policies of a training do.
+
+    Here for use within `AllOf`. Raises ConfigError without policies.
+    """
+
+    def reason_to_stop(self, history: History) -> str | None:
+        """Return the reason of the first that has one."""
+        return first_reason(self.policies, history)
+
+
+@final
+class AllOf(_Several):
+    """Stops at the first step at which each of several policies has a reason.
+
+    Some policies speak at some steps only, such as ``plateau`` at evaluations. Raises ConfigError
+    without policies.
+    """
+
+    def reason_to_stop(self, history: History) -> str | None:
+        """Return all reasons, joined by "and"."""
+        reasons = []
+        for policy in self.policies:
+            if (reason := policy.reason_to_stop(history)) is None:
+                return None
+            reasons.append(reason)
+        return " and ".join(reasons)

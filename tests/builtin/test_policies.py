@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -46,16 +47,22 @@ def history(steps, *, losses=None, logs=None, metrics=None, seconds=1.0):
 HEALTHY = {"discriminator/hinge": 0.9, "generator/hinge": 0.1}
 
 
-def test_there_are_four_policies(policies):
-    assert set(policies) == {"max-images", "max-seconds", "divergence", "plateau"}
+BUDGETS = {"max-images", "max-batches", "max-epochs", "max-seconds"}
+
+
+def test_there_are_budgets_and_policies_that_look_at_the_training(policies):
+    assert set(policies) == BUDGETS | {"divergence", "loop-breaker", "plateau"}
 
 
 @pytest.mark.parametrize(
     ("name", "fields"),
     [
         ("max-images", {"images": 1}),
+        ("max-batches", {"batches": 1}),
+        ("max-epochs", {"epochs": 1}),
         ("max-seconds", {"seconds": 1}),
         ("divergence", {}),
+        ("loop-breaker", {"max_epochs": 1}),
         ("plateau", {}),
     ],
 )
@@ -69,6 +76,21 @@ def test_max_images_stops_at_so_many_images(build):
     assert policy.reason_to_stop(history(10)) == "1,000 images were seen, of 1,000"
 
 
+def test_max_batches_stops_after_so_many_steps(build):
+    policy = build("max-batches", batches=1000)
+    assert policy.reason_to_stop(history(999)) is None
+    assert policy.reason_to_stop(history(1000)) == "1,000 batches were seen, of 1,000"
+
+
+def test_max_epochs_stops_after_so_many_passes_over_the_images(build):
+    policy, records = build("max-epochs", epochs=2), history(3)
+    passes = [
+        replace(record, epoch=epoch) for record, epoch in zip(records, (0, 1, 2), strict=True)
+    ]
+    assert policy.reason_to_stop(History(passes[:2])) is None
+    assert policy.reason_to_stop(History(passes)) == "2 of 2 epochs are over"
+
+
 def test_max_seconds_stops_after_so_many_seconds(build):
     policy = build("max-seconds", seconds=2.5)
     assert policy.reason_to_stop(history(4, seconds=0.5)) is None
@@ -79,6 +101,8 @@ def test_max_seconds_stops_after_so_many_seconds(build):
     ("name", "fields"),
     [
         ("max-images", {}),
+        ("max-batches", {"batches": 0}),
+        ("max-epochs", {"epochs": 0.5}),
         ("max-images", {"images": 0}),
         ("max-images", {"images": 1.5}),
         ("max-seconds", {"seconds": 0}),
@@ -140,6 +164,8 @@ def test_divergence_adds_up_the_terms_of_a_loss(build):
 def test_divergence_leaves_critics_alone_whose_loss_is_below_zero(build):
     losses = {"discriminator/wasserstein": -5.0}
     assert build("divergence", images=1000).reason_to_stop(history(10, losses=losses)) is None
+    good = {"critic/wasserstein": 0.0, "critic/drift": 0.0}  # the generator has caught up with it
+    assert build("divergence", images=1000).reason_to_stop(history(10, losses=good)) is None
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
@@ -160,6 +186,7 @@ def test_the_limits_can_be_chosen(build):
     ("name", "fields"),
     [
         ("max-images", {"images": 500}),
+        ("max-batches", {"batches": 5}),
         ("max-seconds", {"seconds": 5}),
         ("divergence", {}),
         ("plateau", {"patience": 1000}),
@@ -231,5 +258,5 @@ def test_plateau_says_what_it_reads_and_the_others_read_no_scores(build, policie
     policy = build("plateau", metric="fid")
     assert policy.needs_metrics
     assert policy.metric_names == ("fid",)
-    others = [build("max-images", images=1), build("max-seconds", seconds=1), build("divergence")]
+    others = [build("max-images", images=1), build("divergence"), build("loop-breaker")]
     assert not any(other.needs_metrics or other.metric_names for other in others)

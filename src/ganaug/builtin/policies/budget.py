@@ -6,7 +6,16 @@ from pydantic import Field
 
 from ganaug import Config, History, StoppingPolicy
 
-__all__ = ["MaxImages", "MaxImagesConfig", "MaxSeconds", "MaxSecondsConfig"]
+__all__ = [
+    "MaxBatches",
+    "MaxBatchesConfig",
+    "MaxEpochs",
+    "MaxEpochsConfig",
+    "MaxImages",
+    "MaxImagesConfig",
+    "MaxSeconds",
+    "MaxSecondsConfig",
+]
 
 
 class MaxImagesConfig(Config):
@@ -44,4 +53,42 @@ class MaxSeconds(StoppingPolicy):
         """Return a reason when the newest record has trained long enough."""
         if history and history[-1].seconds >= self._config.seconds:
             return f"{history[-1].seconds:.1f} seconds were spent, of {self._config.seconds:g}"
+        return None
+
+
+class MaxEpochsConfig(Config):
+    """How often to see all training images."""
+
+    epochs: int = Field(gt=0)
+
+
+class MaxEpochs(StoppingPolicy):
+    """Stops after so many passes over the training images, from the first step on."""
+
+    def __init__(self, config: MaxEpochsConfig) -> None:
+        self._config = config
+
+    def reason_to_stop(self, history: History) -> str | None:
+        """Return a reason when the newest record ends the last pass."""
+        if history and history[-1].epoch >= self._config.epochs:
+            return f"{history[-1].epoch:,} of {self._config.epochs:,} epochs are over"
+        return None
+
+
+class MaxBatchesConfig(Config):
+    """How many steps to train, a batch of images each (of each repeat of a phase)."""
+
+    batches: int = Field(gt=0)
+
+
+class MaxBatches(StoppingPolicy):
+    """Stops after so many steps; repeats of a phase draw batches of their own, not counted."""
+
+    def __init__(self, config: MaxBatchesConfig) -> None:
+        self._config = config
+
+    def reason_to_stop(self, history: History) -> str | None:
+        """Return a reason when the newest record is that step or a later one."""
+        if history and history[-1].step >= self._config.batches:
+            return f"{history[-1].step:,} batches were seen, of {self._config.batches:,}"
         return None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from statistics import fmean
 
 from pydantic import Field
 
 from ganaug import Config, History, StoppingPolicy
+from ganaug.builtin.policies.results import loss_of, not_finite
 
 __all__ = ["Divergence", "DivergenceConfig"]
 
@@ -33,7 +33,8 @@ class Divergence(StoppingPolicy):
     2017, theorem 2.4). Reads ``logs["d_accuracy"]`` and losses named ``discriminator/...``; a
     step's loss is their sum, as penalties add to what the discriminator pays. Silent on a
     criterion that a generator does not report, and until `images` images were seen; only
-    non-finite values stop at once.
+    non-finite values stop at once. Losses named ``critic/...`` are not read: that of a Wasserstein
+    critic estimates a distance, and goes to zero when the generator is good.
     """
 
     def __init__(self, config: DivergenceConfig) -> None:
@@ -43,27 +44,19 @@ class Divergence(StoppingPolicy):
         """Return a reason when the latest records show a collapse."""
         if not history:
             return None
-        newest = history[-1]
-        for name, value in {**newest.losses, **newest.logs}.items():
-            if not math.isfinite(value):
-                return f"{name} is {value}"
+        if reason := not_finite(history[-1]):
+            return reason
         recent = history.last_images(self._config.images)
         over = f"over the last {self._config.images:,} images"
         accuracy = _mean(step.logs["d_accuracy"] for step in recent if "d_accuracy" in step.logs)
         if accuracy is not None and accuracy >= self._config.accuracy:
             return f"the discriminator's accuracy is {accuracy:.4g} {over}"
-        loss = _mean(_discriminator_losses(recent))
+        losses = (loss_of("discriminator", step) for step in recent)
+        # A critic's loss is below zero when all is well.
+        loss = _mean(abs(value) for value in losses if value is not None)
         if loss is not None and loss <= self._config.loss:
             return f"the discriminator's loss is {loss:.3g} {over}"
         return None
-
-
-def _discriminator_losses(history: History) -> Iterable[float]:
-    """Return how far from zero each step's loss is, summed over its terms."""
-    for step in history:
-        terms = [value for name, value in step.losses.items() if name.startswith("discriminator/")]
-        if terms:
-            yield abs(sum(terms))  # a critic's loss is below zero when all is well
 
 
 def _mean(values: Iterable[float]) -> float | None:

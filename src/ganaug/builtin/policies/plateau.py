@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -33,7 +33,7 @@ class Plateau(StoppingPolicy):
     metric is missing; a score that is not a number is no improvement.
     """
 
-    needs_metrics: ClassVar[bool] = True
+    needs_metrics = True
 
     def __init__(self, config: PlateauConfig) -> None:
         self._config = config
