@@ -134,8 +134,36 @@ def test_policies_are_built_from_their_text(registry):
         build_policy("max-images:images=many", registry)
 
 
+def at(images, **metrics):
+    return History([Progress(images_seen=images, step=1, epoch=1, losses={}, metrics=metrics)])
+
+
+def test_policies_are_joined_by_words(registry):
+    policy = build_policy("max-images:images=50 and max-epochs:epochs=1", registry)
+    assert policy.reason_to_stop(at(49)) is None
+    assert policy.reason_to_stop(at(50)) == "50 images were seen, of 50 and 1 of 1 epochs are over"
+    text = "max-images:images=50 and max-epochs:epochs=9 or max-images:images=70"
+    policy = build_policy(text, registry)
+    assert policy.reason_to_stop(at(69)) is None
+    assert policy.reason_to_stop(at(70)) == "70 images were seen, of 70"
+    policy = build_policy("plateau:metric=fid and max-images:images=5", registry)
+    assert policy.needs_metrics
+    assert policy.metric_names == ("fid",)
+
+
+@pytest.mark.parametrize("text", ["plateau and", "or plateau", "plateau and or divergence", ""])
+def test_words_without_a_policy_on_either_side_are_said(registry, text):
+    with pytest.raises(ConfigError, match="a stopping policy before and after each and, or"):
+        build_policy(text, registry)
+
+
+def test_joined_policies_are_said_by_their_own_names(registry):
+    with pytest.raises(UnknownPluginError, match="'plateu'.*'plateau'"):
+        build_policy("plateu and max-images:images=5", registry)
+
+
 def test_minutes_are_shared_by_the_parts(registry):
-    (policy,) = policies_of(Recipe(minutes=1.0), registry, parts=3)
+    (policy,) = policies_of(Recipe(minutes=1.0), registry, 1 / 3)
     assert policy.reason_to_stop(History([progress(seconds=19.9)])) is None
     assert policy.reason_to_stop(History([progress(seconds=20.1)]))
 

@@ -27,6 +27,7 @@ from ganaug.fitting import (
     plan_parts,
     plan_validations,
     policies_of,
+    rows_for_filters,
     start_training,
     with_validation,
 )
@@ -39,6 +40,7 @@ from ganaug.parameters import check_parameters, check_ratio, make_recipe, record
 from ganaug.registry import Registry
 from ganaug.run_config import describe_run
 from ganaug.saving import Record, read_fitted, write_fitted
+from ganaug.selection import Ending
 from ganaug.spec import LabelledImages
 from ganaug.splits import cut_validation
 from ganaug.stopping import History, StoppingPolicy
@@ -59,21 +61,27 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     config: fields of the plugin's config.
     size: pixels a side to train at; images come out at their original size all the same. None
         for the images' own size, or the next power of two where the generator needs one.
-    conditioning: "conditional" (default: one generator, told the class) or "per-class".
+    conditioning: "conditional" (default: one generator, told the class), "per-class" (one each) or
+        "pretrain-finetune" (one each, which goes on from a training on all images that `fit` is
+        given, those of classes that do not grow included).
     sampling_strategy: imbalanced-learn's: a float, "auto", "minority", "not minority",
         "not majority", "all", a dict of final counts by class name or index, or a callable.
     ratio: in batch mode, the probability that an image of a grown class is replaced.
-    total_images: training images to see, per class when per class; None for 100,000.
-    stop: stopping policies, by name (``"divergence"``, ``"max-seconds:seconds=60"``) or built.
+    total_images: training images to see, per class when per class; the pretraining's, and a
+        quarter of it for each class that is fine-tuned; None for 100,000.
+    stop: stopping policies, by name (``"loop-breaker"``, ``"plateau and max-images:images=9000"``)
+        or built; the first that has a reason ends the training.
     select: which weights to hand out, "last", "average" or "best".
     eval_every, metrics, extractor: score the averaged weights every so many training images, by
         these metrics in this feature space; the first metric decides what is best. Where this,
         select="best" or a policy needs scores, a tenth of the images that `fit` is given are
         validation rows and not trained on, by class and with groups whole; 5,000 images, "kid"
         and "random-conv" unless told.
-    filter: "copies" drops near copies of training images before they are handed out, and warns
-        after `fit` when the generator makes more of them than chance does; None hands out
-        everything.
+    filter: what images must pass before they are handed out, a name or several; None hands out
+        everything. "copies" drops near copies of training images, and warns after `fit` when the
+        generator makes more of them than chance does. "classifier" drops what a classifier,
+        trained on the rows of `fit`, takes for another class; "discriminator" the quarter that the
+        trained discriminator scores lowest. ``model_.tallies`` counts what went, and why.
     image_transform: what the caller applies to a raw image, such as normalisation; it is applied
         to synthetic images on their way out, in `extend` and in batch mode.
     value_range: lowest and highest possible value of float (or uint16) images; (0, 1) unless
@@ -101,7 +109,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         eval_every: int | None = None,
         metrics: Sequence[str] = (),
         extractor: str | None = None,
-        filter: str | None = "copies",
+        filter: str | Sequence[str] | None = "copies",
         image_transform: Callable[[Any], Any] | None = None,
         value_range: tuple[float, float] | None = None,
         precision: str = "auto",
@@ -207,7 +215,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     ) -> tuple[ImageModel, Record | None]:
         registry = Registry.load()
         recipe = make_recipe(self.get_params(deep=False), registry, seed=seed)
-        policies = policies_of(recipe, registry, parts=1)  # of minutes nothing is said here
+        policies = policies_of(recipe, registry)  # of minutes nothing is said here
         policies += [policy for policy in self.stop if not isinstance(policy, str)]
         recipe = with_validation(recipe, policies)
         # A copy: fitting again starts from the generator as it was given.
@@ -218,12 +226,14 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         if len(validation):
             training = images.subset(np.flatnonzero(splits == "training"))
         chosen = training.only(grown)
-        parts = plan_parts(chosen, recipe, registry, built)
+        parts = plan_parts(chosen, recipe, registry, built, pretraining=training)
         validations = plan_validations(
             *(chosen, validation.only(grown), parts, policies, recipe, registry),
             tell=_logger.warning,
+            pretraining_rows=validation,
         )
-        trainings, histories = self._fit_parts(parts, policies, validations, recipe)
+        known = rows_for_filters(training, parts, recipe, registry)
+        trainings, endings = self._fit_parts(parts, policies, validations, recipe)
         source = None if built is not None else Source(recipe.generator, recipe.settings)
         model = make_model(
             chosen,
@@ -231,8 +241,9 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             trainings,
             recipe,
             validations=validations,
-            keep_copies=self.filter is None,
+            rows=known,
             source=source,
+            endings=endings,
         )
         if model.memorisation is not None and model.memorisation.flagged:
             warnings.warn(
@@ -245,7 +256,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         config = describe_run(training, parts, recipe, registry, source="python")
         hashes = hash_images(images) if hashes is None else hashes
         rows = replace(images.without_pixels(), splits=tuple(splits.tolist()))
-        return model, Record(config, rows, hashes, tuple(histories))
+        return model, Record(config, rows, hashes, tuple(ending.history for ending in endings))
 
     def _fit_parts(
         self,
@@ -253,16 +264,23 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         policies: Sequence[StoppingPolicy],
         validations: Sequence[Validation | None],
         recipe: Recipe,
-    ) -> tuple[list[Training], list[History]]:
-        """Train each part; return the trainings and their histories."""
-        trainings, histories = [], []
+    ) -> tuple[list[Training], list[Ending]]:
+        """Train each part; return the trainings and how they ended."""
+        trainings: list[Training] = []
+        endings = []
         for part, validation in zip(parts, validations, strict=True):
             training, history = start_training(part, recipe, device=self.device), History()
-            reason = fit_part(training, policies, history=history, validation=validation)
+            reason = fit_part(
+                training,
+                policies,
+                history=history,
+                validation=validation,
+                pretrained=trainings[0] if part.role == "fine-tuning" else None,
+            )
             _logger.info("classes %s: stopped since %s", part.name, reason)
             trainings.append(training)
-            histories.append(history)
-        return trainings, histories
+            endings.append(Ending(history, reason))
+        return trainings, endings
 
     # --- using what was fitted --------------------------------------------------------------
 

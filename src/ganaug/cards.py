@@ -22,7 +22,8 @@ No pixels. `splits.csv` has ids, classes and groups of all rows; `references.saf
 their pixels and looks, and 64 numbers a training image in each of three spaces, unless the filter
 was off. `ganaug evaluate` adds what an extractor learned from training images (`extractors/`) and
 features of images under hashes of their pixels (`features/`); it makes them again where they were
-removed, as they may be before a run is handed on.
+removed, as they may be before a run is handed on. Filters that learned from training images keep
+their weights in `filters/`.
 """
 
 _NO_SCORES = """## Scores
@@ -41,10 +42,12 @@ def render_card(
     *,
     rows: Mapping[str, int] = MappingProxyType({}),
     images_seen: Mapping[str, int] = MappingProxyType({}),
+    growth: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return what was fitted, on what, how it is checked, and what it is not for.
 
     rows: how many there are of each split. images_seen: in training, repeats counted, by part.
+    growth: how far a generator that grows had come, by part; see `growth_text`.
     """
     recipe = config.recipe
     facts = [
@@ -55,6 +58,8 @@ def render_card(
             f"- scored on validation rows every {recipe.eval_every:,} images: "
             f"{', '.join(recipe.metrics)} on {recipe.extractor}"
         )
+    facts += _render_choices(model)
+    facts += [f"- {part}: {text}" for part, text in growth.items() if text]
     split = ", ".join(f"{n:,} {name}" for name, n in rows.items())
     counts = "\n".join(
         f"| {name} | {n} | {'yes' if name in config.class_names else 'no'} |"
@@ -89,7 +94,7 @@ Trained at {config.width}x{config.height} pixels, {config.channels} channel(s); 
 ## Copies of training images
 
 {_render_copies(model)}
-{_KEPT}
+{_render_filters(model)}{_KEPT}
 {_NO_SCORES}
 ## Not for
 
@@ -97,6 +102,11 @@ Diagnosis, or any use in which an image must show a real person. Whether these i
 classifier is to be measured on held-out real images, beside weighted sampling and classical
 augmentation; often they do not.
 """
+
+
+def _render_choices(model: ImageModel) -> list[str]:
+    """Return a line a training: which weights it gave, and why it ended."""
+    return [f"- {each.part}: {each}; it ended since {each.stopped}" for each in model.choices]
 
 
 def _render_copies(model: ImageModel) -> str:
@@ -111,6 +121,7 @@ def _render_copies(model: ImageModel) -> str:
     rates["training images, judged as if they were new"] = found.crossfit
     rows = "\n".join(f"| {name} | {rate.images} | {rate.flagged} |" for name, rate in rates.items())
     limit = found.level / len(found.p_values)
+    dropped = sum(tally.dropped["copies"] for tally in model.tallies.values())
     p_values = ", ".join(f"{name} {p:.2g}" for name, p in found.p_values.items())
     return f"""{_VERDICT[found.flagged].format(classes=", ".join(found.significant))}
 
@@ -124,11 +135,24 @@ Draws were counted before any was dropped. One-sided exact tests against real im
 An image is a near copy when it is much nearer to one training image than to any that does not
 belong with that (other patient or group, no near duplicate): in pixels, whatever brightness and
 contrast, mirrored or shifted by up to 2 pixels, or in one of the spaces of features. Near copies
-are dropped before images are handed out; {sum(model.dropped.values())} so far.
+are dropped before images are handed out; {dropped} so far.
 
 This does not prove that no image shows a person of the training set: copies that are turned,
 scaled or redrawn, or that show only a part, can be missed.
 """
+
+
+def _render_filters(model: ImageModel) -> str:
+    """Return what else images pass before they are handed out; nothing where that is nothing."""
+    others = [each for each in model.filters if each.name != "copies"]
+    if not others:
+        return ""
+    lines = "\n".join(f"- {each.name}: {each.summary}" for each in others)
+    return (
+        f"## Filters\n\n{lines}\n\nWhat is dropped is counted by class and reason, in "
+        "`filters.json` beside exported images. Filters\nchange what is handed out, and not what "
+        "the generator has learned: images that pass may be less\nvarious than its draws.\n\n"
+    )
 
 
 _VERDICT = {

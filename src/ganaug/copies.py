@@ -74,6 +74,9 @@ class CopyGate:
     images were flagged by thresholds that were set on others.
     """
 
+    name = "copies"
+    reason = "near copies of training images"
+
     def __init__(
         self,
         spec: ImageSpec,
@@ -114,6 +117,20 @@ class CopyGate:
         Blank images are copies of none. An image's verdict does not depend on the others.
         """
         return self._flag(self.ratios(pixels, value_range), self._limits())
+
+    def keep(
+        self, pixels: NDArray[Any], class_: int, value_range: tuple[float, float]
+    ) -> NDArray[np.bool_]:
+        """Say which images are no copies, as `find` does; their class does not matter."""
+        return ~self.find(pixels, value_range)
+
+    @property
+    def summary(self) -> str:
+        """What it drops, and how many real images it flags by chance."""
+        return (
+            "Drops near copies of training images. Of training images that were judged as if they "
+            f"were new it flagged {self.crossfit}."
+        )
 
     def rate(self, images: LabelledImages) -> Rate:
         """Return how many of the images in memory are flagged."""

@@ -19,7 +19,8 @@ class Loss:
     """What a phase's loss returns.
 
     terms: named scalar tensors; their sum is differentiated and stepped.
-    logs: named scalars that are recorded and nothing else, such as ``d_accuracy``.
+    logs: named scalars that are recorded and not optimised, such as ``d_accuracy``; a generator
+        that grows says where it is by ``resolution`` and ``alpha``, see `Progress`.
     """
 
     terms: Mapping[str, Tensor]
@@ -48,6 +49,9 @@ class Generator(nn.Module, ABC):
     The training loop owns order, precision, memory format, averaging, randomness and
     checkpoints; a generator owns its networks and losses. Whatever changes during training must
     be a parameter or a buffer, or follow from ``images_seen`` in `advance`.
+
+    Where a schedule is belongs into buffers of the generator itself, what was learned into its
+    modules: a fine-tuning takes over the modules, and learns from `advance` where it is.
 
     spec: the images to make.
     network: latents (and labels) to images. The loop keeps an exponential moving average of it,
@@ -85,3 +89,13 @@ class Generator(nn.Module, ABC):
         give equal images, and torch's global generator is not touched. Called in eval mode
         without gradients. Returns float32 (N, C, H, W) in [-1, 1].
         """
+
+    def score(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """Say how much images look like training images of their classes, to what trained it.
+
+        images: float32 (N, C, H, W) in [-1, 1]; labels: int64 (N,), both on the generator's
+        device. Called in eval mode without gradients. Returns (N,), the higher the more like
+        training images; each follows from its image and label alone. None, the default, where
+        there is nothing to score by.
+        """
+        return None

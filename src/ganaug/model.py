@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -22,14 +23,17 @@ from ganaug.spec import ImageSpec
 
 if TYPE_CHECKING:
     from ganaug.memorisation import Memorisation
+    from ganaug.selection import Choice
 
-__all__ = ["ImageModel", "Output", "Source"]
+__all__ = ["ImageModel", "Output", "SampleFilter", "Source", "Tally"]
 
 _logger = logging.getLogger(__name__)
 
 _BATCH = 256
-# A class of which more than three draws in four are copies is handed out short.
-_DRAWS_AN_IMAGE = 4
+# A class of which more than three draws in four are copies is handed out short, and so is one of
+# which filters, all together, let pass fewer than one draw in twenty.
+_COPIES_AN_IMAGE = 4
+_DRAWS_AN_IMAGE = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +44,49 @@ class Output:
     width: int
     dtype: str
     value_range: tuple[float, float]
+
+
+class SampleFilter(Protocol):
+    """Says which synthetic images may be handed out; `CopyGate` is one, others are in `filters`.
+
+    name: as users choose it. reason: what the images are that it drops, in the plural. summary:
+    in a sentence, what it is and what it was seen to do; for the card and the log.
+    """
+
+    name: str
+    reason: str
+
+    @property
+    def summary(self) -> str:
+        """Return the sentence."""
+
+    def keep(
+        self, pixels: NDArray[Any], class_: int, value_range: tuple[float, float]
+    ) -> NDArray[np.bool_]:
+        """Say which images of one class, (N, C, H, W) within `value_range`, may pass; bool (N,).
+
+        class_: its index among the model's classes. An image's verdict depends on no other.
+        """
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the images of a class.
+
+    drawn: by the generator. dropped: by the name of the filter; an image that several would drop
+    counts for the first of them.
+    """
+
+    drawn: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def kept(self) -> int:
+        """How many were handed out."""
+        return self.drawn - self.dropped.total()
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.drawn + other.drawn, self.dropped + other.dropped)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +111,15 @@ class Source:
 
 
 class ImageModel:
-    """Draws images of its classes at their original size and bit depth, copies left out.
+    """Draws images of its classes at their original size and bit depth, past its filters.
 
     generators: one for all classes (conditional, or one class), or one a class.
-    class_names: the classes it can draw. copies: what is refused; None refuses nothing.
+    class_names: the classes it can draw. copies: the copy gate; None refuses no copies. filters:
+    what else images must pass, in this order, after the gate.
     source: how the generators are built; with it, only averaged networks are pickled.
-    dropped: copies refused so far, a class. memorisation: what the audit found; None without one.
+    tallies: how many images were drawn so far, and dropped by which filter, a class.
+    memorisation: what the audit found; None without one. choices: which weights the generators
+    have; empty in a model that was read from a run, which has ``selection.json``.
     """
 
     def __init__(
@@ -79,14 +129,18 @@ class ImageModel:
         output: Output,
         copies: CopyGate | None,
         source: Source | None = None,
+        filters: Sequence[SampleFilter] = (),
     ) -> None:
         self.generators = tuple(generators)
         self.source = source
         self.class_names = tuple(class_names)
         self.output = output
         self.copies = copies
-        self.dropped = dict.fromkeys(self.class_names, 0)
+        self.filters: tuple[SampleFilter, ...] = ()
+        self.add_filters([*([] if copies is None else [copies]), *filters])
+        self.tallies = {name: Tally() for name in self.class_names}
         self.memorisation: Memorisation | None = None
+        self.choices: tuple[Choice, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -100,10 +154,19 @@ class ImageModel:
             rebuilt = (self.source.build(spec, weights) for spec, weights in state["generators"])
             self.generators = tuple(rebuilt)
 
+    def add_filters(self, filters: Sequence[SampleFilter]) -> None:
+        """Let images pass these too, after those that there are."""
+        self.filters = (*self.filters, *filters)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images handed out."""
         return self.generators[0].spec.channels, self.output.height, self.output.width
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many draws were refused so far, by whatever filter, a class."""
+        return {name: tally.dropped.total() for name, tally in self.tallies.items()}
 
     def at_trained_size(self) -> ImageModel:
         """Hand out images at the size that the generator makes them, from now on; return itself."""
@@ -114,33 +177,26 @@ class ImageModel:
     def draw(self, class_: int, n: int, *, seed: int) -> NDArray[Any]:
         """Draw n images of a class: (n, C, H, W), the same for the same seed.
 
-        Warns and returns fewer when more than three draws in four are copies.
+        Warns and returns fewer when more than three draws in four are copies, or when fewer than
+        one in twenty pass all filters.
         """
         batches = list(self.draw_batches(class_, n, seed=seed))
         return np.concatenate([np.empty((0, *self.shape), dtype=self.output.dtype), *batches])
 
     def draw_batches(self, class_: int, n: int, *, seed: int) -> Iterator[NDArray[Any]]:
         """Draw as `draw` does, a batch at a time."""
-        name = self.class_names[class_]
+        name, tally = self.class_names[class_], Tally()
         rng = torch.Generator().manual_seed(seed)
-        left, draws, dropped = n, _DRAWS_AN_IMAGE * n, 0
-        while left and draws:
-            wanted = min(_BATCH, left, draws)
+        while wanted := min(_BATCH, n - tally.kept, _draws_left(tally, n)):
             pixels = self._sample(class_, wanted, rng)
-            kept = pixels[~self._is_copy(pixels)]
-            draws, left, dropped = draws - wanted, left - len(kept), dropped + wanted - len(kept)
+            kept = self._sift(pixels, class_, tally)
             if len(kept):
                 yield resize(kept, self.output.height, self.output.width)
-        self.dropped[name] += dropped
-        if dropped:
-            _logger.info("class %s: %d copies of training images dropped", name, dropped)
-        if left:
-            warnings.warn(
-                f"Class {name!r}: {n - left} of {n} images; {dropped} of {4 * n} drawn were "
-                "copies of training images. The generator has memorised this class: train it on "
-                "more images, or for less long.",
-                stacklevel=2,
-            )
+        self.tallies[name] += tally
+        if tally.dropped:
+            _logger.info("class %s, dropped: %s", name, self.explain_drops(tally))
+        if tally.kept < n:
+            warnings.warn(self._shortfall(name, n, tally), stacklevel=2)
 
     def draw_raw(self, class_: int, n: int, *, seed: int) -> NDArray[Any]:
         """Draw n images of a class at the generator's size, copies of training images included.
@@ -151,10 +207,37 @@ class ImageModel:
         sizes = [min(_BATCH, n - start) for start in range(0, n, _BATCH)]
         return np.concatenate([self._sample(class_, size, rng) for size in sizes])
 
-    def _is_copy(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
-        if self.copies is None:
-            return np.zeros(len(pixels), dtype=bool)
-        return self.copies.find(pixels, self.output.value_range)
+    def _sift(self, pixels: NDArray[Any], class_: int, tally: Tally) -> NDArray[Any]:
+        """Return the images that pass every filter; count them all."""
+        tally.drawn += len(pixels)
+        for each in self.filters:
+            kept = each.keep(pixels, class_, self.output.value_range)
+            if not kept.all():
+                tally.dropped[each.name] += int(np.count_nonzero(~kept))
+                pixels = pixels[kept]
+        return pixels
+
+    def explain_drops(self, tally: Tally | None = None) -> str:
+        """Return what was dropped, and how many of each, as a list in words; of all classes."""
+        if tally is None:
+            tally = sum(self.tallies.values(), Tally())
+        found = ((each.reason, tally.dropped[each.name]) for each in self.filters)
+        return ", ".join(f"{reason} ({n:,})" for reason, n in found if n)
+
+    def _shortfall(self, name: str, n: int, tally: Tally) -> str:
+        """Say that a class is handed out short, why, and what to do."""
+        what = (
+            "The generator has not learned this class well enough: train it for longer, on more "
+            "images, or with fewer filters."
+        )
+        if tally.dropped["copies"] > tally.drawn // 2:
+            what = (
+                "The generator has memorised this class: train it on more images, or for less long."
+            )
+        return (
+            f"Class {name!r}: {tally.kept} of {n} images; of {tally.drawn} drawn, dropped: "
+            f"{self.explain_drops(tally)}. {what}"
+        )
 
     @torch.no_grad()
     def _sample(self, class_: int, n: int, rng: torch.Generator) -> NDArray[Any]:
@@ -173,3 +256,9 @@ class ImageModel:
             dtype=np.dtype(self.output.dtype),
             value_range=self.output.value_range,
         )
+
+
+def _draws_left(tally: Tally, n: int) -> int:
+    """Return how many more images may be drawn before n are given up."""
+    others = tally.dropped.total() - tally.dropped["copies"]
+    return min(_COPIES_AN_IMAGE * n + others, _DRAWS_AN_IMAGE * n) - tally.drawn

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganaug.errors import ConfigError
+from ganaug.filters import FILTERS
 from ganaug.fitting import Recipe
 from ganaug.generator import Generator
 from ganaug.spec import DTYPE_RANGES
@@ -31,8 +32,7 @@ def check_parameters(parameters: Mapping[str, Any]) -> None:
         raise ConfigError(f"generator must be a name or a Generator; got {generator!r}.")
     if not (random_state is None or isinstance(random_state, int | np.integer)):
         raise ConfigError(f"random_state must be a whole number; got {random_state!r}.")
-    if parameters["filter"] not in ("copies", None):
-        raise ConfigError(f"filter must be 'copies' or None; got {parameters['filter']!r}.")
+    _filters(parameters["filter"])
     for name in ("stop", "metrics"):
         if isinstance(parameters[name], str):
             raise ConfigError(f"{name} must be a sequence, such as ({parameters[name]!r},).")
@@ -70,15 +70,30 @@ def make_recipe(parameters: Mapping[str, Any], registry: Registry, *, seed: int)
             "eval_every": parameters["eval_every"],
             "metrics": list(parameters["metrics"]),
             "extractor": parameters["extractor"],
+            "filters": list(_filters(parameters["filter"])),
             "precision": parameters["precision"],
             "random_state": seed,
         }
     )
 
 
+def _filters(given: Any) -> tuple[str, ...]:
+    """Return the names of filters in their order. Raises ConfigError."""
+    if given is None:
+        return ()
+    names = (given,) if isinstance(given, str) else tuple(given)
+    if len(set(names)) < len(names) or not set(names) <= set(FILTERS):
+        known = ", ".join(map(repr, FILTERS))
+        raise ConfigError(
+            f"filter must be one of {known}, several of them, or None; got {given!r}."
+        )
+    return tuple(name for name in FILTERS if name in names)
+
+
 def recorded_parameters(recipe: Recipe, model: ImageModel) -> dict[str, Any]:
     """Return the parameters that a fitted run tells; the others have their defaults."""
     output = model.output
+    names = tuple(each.name for each in model.filters)
     usual = DTYPE_RANGES[np.dtype(output.dtype)]
     return {
         "generator": recipe.generator,
@@ -91,7 +106,7 @@ def recorded_parameters(recipe: Recipe, model: ImageModel) -> dict[str, Any]:
         "eval_every": recipe.eval_every,
         "metrics": recipe.metrics,
         "extractor": recipe.extractor,
-        "filter": None if model.copies is None else "copies",
+        "filter": names[0] if len(names) == 1 else names or None,
         "value_range": None if output.value_range == usual else output.value_range,
         "precision": recipe.precision,
         "random_state": recipe.random_state,

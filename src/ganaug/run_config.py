@@ -84,7 +84,8 @@ def describe_run(
     form: FormConfig | None = None,
 ) -> RunConfig:
     """Describe the fitting of `parts`; `images` are all training rows of the source."""
-    trained = {name for part in parts for name in part.images.class_names}
+    made = [part for part in parts if part.role != "pretraining"]
+    trained = {name for part in made for name in part.images.class_names}
     loaded = parts[0].images
     digest = hashlib.sha256("".join(part.images.fingerprint() for part in parts).encode())
     output = output_of(parts)

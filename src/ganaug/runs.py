@@ -21,6 +21,7 @@ from ganaug.copies import CopyGate, has_gate
 from ganaug.datasets import labelled_images
 from ganaug.errors import DataError, GanaugError, RunError
 from ganaug.files import append_line, check_place, write_text
+from ganaug.filters import read_filters, write_filters
 from ganaug.hashes import ImageHashes, pixel_hash
 from ganaug.integrity import check_intact, read_manifest, reseal, seal, unseal
 from ganaug.leaks import (
@@ -33,6 +34,7 @@ from ganaug.leaks import (
 )
 from ganaug.memorisation import Memorisation
 from ganaug.model import ImageModel, Output, Source
+from ganaug.reading import growth_text
 from ganaug.run_config import FORMAT, RunConfig
 from ganaug.spec import ImageSpec, LabelledImages
 from ganaug.splits import read_splits, splits_from_file
@@ -41,19 +43,23 @@ from ganaug.stopping import History, Progress
 if TYPE_CHECKING:
     from ganaug.generator import Generator
     from ganaug.registry import Registry
+    from ganaug.selection import Choice
 
 __all__ = ["Run"]
 
 _REFERENCES = "references.safetensors"
 _MEMORISATION = "memorisation.json"
+_SELECTION = "selection.json"
 
 
 class Run:
     """A run directory. Use `create` or `open`.
 
-    Layout: run.toml, splits.csv, history.jsonl, generator.safetensors, references.safetensors,
-    checkpoint/state.safetensors, samples/, card.md, manifest.json; history, generator and
-    checkpoint lie under classes/<index>/ when there is a generator a class.
+    Layout: run.toml, splits.csv, history.jsonl, generator.safetensors, selection.json,
+    references.safetensors, checkpoint/state.safetensors, samples/, card.md, manifest.json; history,
+    generator and checkpoint lie under classes/<index>/ when there is a generator a class. Those of
+    a pretraining lie as if it were the only one; it has no generator.safetensors. samples/ of a
+    part has a sheet of each stage that a generator that grows has ended.
     """
 
     def __init__(self, path: Path, config: RunConfig) -> None:
@@ -67,7 +73,7 @@ class Run:
         cls.check_free(path)
         run = cls(path, config)
         run.write_config()
-        for index in run.indices:
+        for index in run.trainings:
             run.part_folder(index).mkdir(parents=True, exist_ok=True)
         return run
 
@@ -115,9 +121,16 @@ class Run:
     @property
     def indices(self) -> list[int | None]:
         """The parts: None for the one generator, or an index a class."""
-        if self.config.recipe.conditioning == "per-class" and len(self.config.class_names) > 1:
-            return list(range(len(self.config.class_names)))
+        conditioning, classes = self.config.recipe.conditioning, len(self.config.class_names)
+        if conditioning == "pretrain-finetune" or (conditioning == "per-class" and classes > 1):
+            return list(range(classes))
         return [None]
+
+    @property
+    def trainings(self) -> list[int | None]:
+        """The parts, and before them None where there is a pretraining."""
+        pretrained = self.config.recipe.conditioning == "pretrain-finetune"
+        return [None, *self.indices] if pretrained else self.indices
 
     @property
     def evaluation(self) -> Path:
@@ -161,6 +174,26 @@ class Run:
             history.record(progress)
         return history
 
+    def recorded_histories(self) -> dict[str, History]:
+        """Return `recorded_history` of every training, by its name."""
+        names = self.config.class_names
+        whole = "pretraining on all classes" if self.indices != self.trainings else "all classes"
+        return {
+            whole if index is None else names[index]: self.recorded_history(index)
+            for index in self.trainings
+        }
+
+    def growth(self, choices: Sequence[Choice]) -> dict[str, str]:
+        """Say of the weights of each part how far they had grown; see `growth_text`."""
+        histories, side = self.recorded_histories(), self.config.height
+        found = {
+            each.part: next(
+                (p for p in histories[each.part] if p.images_seen == each.images_seen), None
+            )
+            for each in choices
+        }
+        return {part: growth_text(p, side) for part, p in found.items() if p is not None}
+
     def write_history(self, index: int | None, history: History) -> None:
         """Write history.jsonl anew."""
         lines = [json.dumps(dataclasses.asdict(progress)) for progress in history]
@@ -170,6 +203,14 @@ class Run:
     def write_checkpoint(self, index: int | None, state: dict[str, Any]) -> None:
         """Write the training state, whole or not at all."""
         write_tree(self.part_folder(index) / "checkpoint" / "state.safetensors", state)
+
+    def forget_training(self, index: int | None) -> None:
+        """Remove a part's training state and history: it is about to begin anew."""
+        folder = self.part_folder(index)
+        shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        if index is not None:
+            shutil.rmtree(folder / "samples", ignore_errors=True)
+        (folder / "history.jsonl").unlink(missing_ok=True)
 
     def read_checkpoint(self, index: int | None) -> dict[str, Any] | None:
         """Read the training state; None when there is none yet."""
@@ -182,25 +223,34 @@ class Run:
     # --- the model --------------------------------------------------------------------------
 
     def write_model(self, model: ImageModel) -> None:
-        """Write generators and references. What is drawn from them is what `model` draws."""
+        """Write generators, which weights they have, and references.
+
+        What is drawn from them is what `model` draws.
+        """
         for index, generator in zip(self.indices, model.generators, strict=True):
             self.write_generator(index, generator)
         if model.copies is not None:
             add_references(self.path / _REFERENCES, model.copies.to_arrays())
+        write_filters(self.path, model)
         if model.memorisation is not None:
-            text = json.dumps(model.memorisation.to_fields(), indent=2)
-            write_text(self.path / _MEMORISATION, f"{text}\n")
+            self._write_json(_MEMORISATION, model.memorisation.to_fields())
+        if model.choices:
+            recipe = self.config.recipe
+            chosen = {"select": recipe.select, "metric": next(iter(recipe.metrics), None)}
+            parts = [choice.to_fields() for choice in model.choices]
+            self._write_json(_SELECTION, {**chosen, "parts": parts})
+
+    def _write_json(self, name: str, fields: dict[str, Any]) -> None:
+        write_text(self.path / name, f"{json.dumps(fields, indent=2)}\n")
 
     def write_card(self, model: ImageModel) -> None:
         """Write card.md, which says in words what was fitted, on what, and what it is not for."""
-        names = self.config.class_names
-        histories = {
-            "all classes" if index is None else names[index]: self.recorded_history(index)
-            for index in self.indices
-        }
+        histories = self.recorded_histories()
         seen = {name: found[-1].images_seen for name, found in histories.items() if found}
         rows = Counter(read_splits(self.path / "splits.csv").values())
-        card = render_card(self.config, model, rows=rows, images_seen=seen)
+        card = render_card(
+            self.config, model, rows=rows, images_seen=seen, growth=self.growth(model.choices)
+        )
         write_text(self.path / "card.md", card)
 
     def write_generator(self, index: int | None, generator: Generator) -> None:
@@ -223,6 +273,7 @@ class Run:
         recipe = self.config.recipe
         source = Source(recipe.generator, recipe.settings)
         model = ImageModel(generators, self.config.class_names, output, copies, source)
+        model.add_filters(read_filters(self.path, recipe.filters, model, registry, manifest))
         if copies is not None:
             model.memorisation = self._read_memorisation(manifest)
         return model

@@ -74,7 +74,7 @@ def write_fitted(
         splits = record.rows.splits or ("training",) * len(record.rows)
         write_splits(folder / "splits.csv", record.rows, splits)
         run.write_references(record.hashes, splits)
-        for index, history in zip(run.indices, record.histories, strict=True):
+        for index, history in zip(run.trainings, record.histories, strict=True):
             run.write_history(index, history)
         run.write_model(model)
         run.write_card(model)

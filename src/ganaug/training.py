@@ -85,7 +85,8 @@ class Training(Iterator[Progress]):
     """A training in progress. Made by `train`; iterate to train, leave at any step.
 
     generator: the one being trained. ema: a copy of it that samples from the averaged network.
-    snapshots: the last copies of the averaged weights, oldest first.
+    snapshots: the last copies of the averaged weights, oldest first. images_seen: in this training;
+    images_before: in the one that it goes on from, see `go_on_from`.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Training(Iterator[Progress]):
         self.images = images
         self.total_images = total_images
         self.images_seen = 0
+        self.images_before = 0
         self.step = 0
         self.seconds = 0.0
         self.rollbacks = 0
@@ -170,14 +172,74 @@ class Training(Iterator[Progress]):
                     progress = self._try_step(started)
         return progress
 
+    def begin(self) -> None:
+        """Show the generator its images now, rather than at the first step.
+
+        For whoever must know before a file is written whether it can start from them; nothing is
+        trained, and a training that has begun stays as it is. Raises what `Generator.advance` does.
+        """
+        if self._images_in_all:
+            return
+        with seeded(0, self.device):
+            if self.generator.advance(0, self.images):
+                self._start_stage()
+        self._good_state = self.state_dict()
+
+    def go_on_from(self, other: Training) -> None:
+        """Begin with the weights that another training has reached, on other images.
+
+        other: of a generator of the same plugin, settings and number of classes; it stays as it is.
+        Taken over are its averaged network, all other modules as they are, and the count of images
+        that schedules and average follow. The optimizers are new, as their moments are of other
+        images and weights; so are random numbers and the order of images. Call before the first
+        step.
+
+        Raises ConfigError when this generator has other layers, or would by now be at another
+        stage of a schedule that follows from the number of images.
+        """
+        own = {name for name, _ in self.generator.named_buffers(recurse=False)}
+        averaged = {f"network.{k}": v for k, v in other.ema.network.state_dict().items()}
+        weights = {**other.generator.state_dict(), **averaged}
+        state = self.generator.state_dict()
+        # A generator's own buffers are where its schedule is, which follows from `advance`.
+        taken = {name: tensor for name, tensor in weights.items() if name not in own}
+        if {name: tensor.shape for name, tensor in taken.items()} != {
+            name: tensor.shape for name, tensor in state.items() if name not in own
+        }:
+            raise ConfigError(
+                "A training can only go on from one of the same generator: the layers of "
+                f"{type(self.generator).__name__} and {type(other.generator).__name__} differ. "
+                "Train without pretraining (conditioning 'conditional' or 'per-class')."
+            )
+        with seeded(0, self.device):
+            # As `load_state_dict` does: to the stage at which the weights were.
+            self.generator.advance(other._advanced_at, self.images)
+            self.generator.load_state_dict(taken, strict=False)
+            if self.generator.advance(other._advanced_at, self.images):
+                raise ConfigError(
+                    f"The pretraining ended at {other.images_seen:,} images, when a training on "
+                    f"these {len(self.images):,} images would be at another stage: the schedule of "
+                    f"{type(self.generator).__name__} follows from their number. Pretrain on more "
+                    "images, or set the schedule in images."
+                )
+            self._start_stage()
+        self.images_before = other._images_in_all
+        self._advanced_at = other._advanced_at
+        self._good_state = self.state_dict()
+
+    @property
+    def _images_in_all(self) -> int:
+        """What schedules and the average follow."""
+        return self.images_before + self.images_seen
+
     # --- one step ---------------------------------------------------------------------------
 
     def _try_step(self, started: float) -> Progress | None:
         """Run one step; None when a loss was not finite and the last good state was restored."""
-        self._advanced_at = self.images_seen
-        if self.generator.advance(self.images_seen, self.images):
+        self._advanced_at = self._images_in_all
+        if self.generator.advance(self._advanced_at, self.images):
             self._start_stage()
-        batch_size = self.generator.batch_size(self.images_seen) or self._batch_size
+        batch_size = self.generator.batch_size(self._advanced_at) or self._batch_size
         records: dict[str, list[float]] = {}
         logs: dict[str, list[float]] = {}
         for phase in self._stage.phases:
@@ -193,7 +255,7 @@ class Training(Iterator[Progress]):
         self.images_seen += batch_size
         self.step += 1
         self._stage.ema.update(
-            self.generator.network, batch_size=batch_size, images_seen=self.images_seen
+            self.generator.network, batch_size=batch_size, images_seen=self._images_in_all
         )
         self._keep(batch_size)
         if self.rollbacks:
@@ -269,6 +331,7 @@ class Training(Iterator[Progress]):
             {
                 "version": _STATE_VERSION,
                 "images_seen": self.images_seen,
+                "images_before": self.images_before,
                 "step": self.step,
                 "seconds": self.seconds,
                 "rollbacks": self.rollbacks,
@@ -301,6 +364,7 @@ class Training(Iterator[Progress]):
             self._start_stage()
         self._stage.load_state_dict(state)
         self.images_seen, self.step = state["images_seen"], state["step"]
+        self.images_before = state.get("images_before", 0)  # earlier versions had none
         self.seconds, self.rollbacks = state["seconds"], state["rollbacks"]
         self._advanced_at = state["advanced_at"]
         self._batches.load_state_dict(state["sampler"])

@@ -171,7 +171,7 @@ class Validation:
         if newest.images_seen // self._plan.every == images_before // self._plan.every:
             return
         started = time.perf_counter()
-        scores = self._score(training.ema)
+        scores = self.score(training.ema)
         history[-1] = replace(newest, metrics=scores)
         name = self._metrics[0].names[0]
         if self.best is not None and name in scores:
@@ -193,7 +193,7 @@ class Validation:
 
     # --- scoring ----------------------------------------------------------------------------
 
-    def _score(self, generator: Generator) -> dict[str, float]:
+    def score(self, generator: Generator) -> dict[str, float]:
         """Return the scores of a generator; a metric that cannot be computed is left out."""
         drawn = sample_batches(generator, self._labels, seed=self._seed)
         if drawn is None:

@@ -89,10 +89,13 @@ def augment(
 ) -> None:
     """Write a run's training images and new ones beside them, by class, with manifest.csv.
 
+    filters.json counts what the run's filters dropped, by class and reason.
+
     Held-out images are left out, for scoring what you train on the folder. Images are opened as
     they were for the run, unless told otherwise.
     """
     from ganaug.cli.console import output, status
+    from ganaug.cli.exports import print_drops
     from ganaug.files import check_absent, new_folder
     from ganaug.registry import Registry
     from ganaug.runs import Run
@@ -119,9 +122,7 @@ def augment(
             f"Left as they are, since the run was not trained on them: {', '.join(plan.left)}.",
             soft_wrap=True,
         )
-    if dropped := sum(model.dropped.values()):
-        copies = "copy" if dropped == 1 else "copies"
-        output().print(f"{dropped:,} near {copies} of training images dropped.")
+    print_drops(model)
     output().print(
         f"{len(training) + sum(added.values()):,} images in {out}; manifest.csv says what each is.",
         soft_wrap=True,
@@ -243,13 +244,13 @@ def export_balanced(
     seed: int,
     source: str,
 ) -> dict[str, int]:
-    """Write training images at their original size and synthetic ones, by class; and a manifest.
+    """Write training images at their original size and synthetic ones, by class; and what is what.
 
     images: not loaded, so that they have the size they came in. source: what the manifest calls
-    the run. Returns how many synthetic images there are by class; fewer where the generator
-    gives copies of its training images, after a warning.
+    the run. Returns how many synthetic images there are by class; fewer where too few draws pass
+    the filters, after a warning.
     """
-    from ganaug.cli.exports import ClassFolders, class_seed, write_manifest
+    from ganaug.cli.exports import ClassFolders, class_seed, write_log, write_manifest
     from ganaug.cli.progress import counting
 
     folders = ClassFolders(folder, images.class_names)
@@ -275,6 +276,7 @@ def export_balanced(
                     count()
             added[name] = number
     write_manifest(folder / "manifest.csv", _COLUMNS, lines)
+    write_log(folder / "filters.json", model)
     return added
 
 

@@ -1,9 +1,10 @@
-"""Images as files: safe names, PNG pictures, manifests."""
+"""Images as files: safe names, PNG pictures, manifests, and what filters dropped."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -20,13 +21,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
+    from ganaug.model import ImageModel
+
 __all__ = [
     "ClassFolders",
     "FileNames",
     "class_seed",
     "folder_names",
     "picture",
+    "print_drops",
     "safe_name",
+    "write_log",
     "write_manifest",
     "write_picture",
 ]
@@ -116,3 +121,20 @@ def write_manifest(path: Path, columns: Sequence[str], rows: Iterable[Sequence[A
     writer.writerow(columns)
     writer.writerows(rows)
     write_text(path, text.getvalue())
+
+
+def write_log(path: Path, model: ImageModel) -> None:
+    """Write what filters dropped of all that a model drew, and why; nothing without filters."""
+    from ganaug.filters import log_fields
+
+    if model.filters:
+        write_text(path, f"{json.dumps(log_fields(model), indent=2)}\n")
+
+
+def print_drops(model: ImageModel) -> None:
+    """Say how many draws filters dropped, and why; nothing where they dropped none."""
+    from ganaug.cli.console import output
+
+    if dropped := sum(model.dropped.values()):
+        draws = f"{dropped:,} draw{'s' * (dropped > 1)} dropped"
+        output().print(f"{draws}: {model.explain_drops()}.", soft_wrap=True)

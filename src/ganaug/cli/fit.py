@@ -28,6 +28,7 @@ _SCORES = "Scores during training"
 class _Conditioning(StrEnum):
     CONDITIONAL = "conditional"
     PER_CLASS = "per-class"
+    PRETRAIN_FINETUNE = "pretrain-finetune"
 
 
 class _Select(StrEnum):
@@ -40,6 +41,12 @@ class _Precision(StrEnum):
     AUTO = "auto"
     FULL = "32-true"
     BF16 = "bf16-mixed"
+
+
+class _Filter(StrEnum):
+    COPIES = "copies"
+    CLASSIFIER = "classifier"
+    DISCRIMINATOR = "discriminator"
 
 
 def register(app: typer.Typer) -> None:
@@ -82,13 +89,23 @@ def fit(
     conditioning: Annotated[
         _Conditioning | None,
         typer.Option(
-            help="One generator that is told the class, or one for each class.",
+            help="One generator that is told the class, one for each class, or one for each that "
+            "goes on from a training on all of them.",
             rich_help_panel=_MODEL,
         ),
     ] = None,
     select: Annotated[
         _Select | None,
         typer.Option(help="Which weights to hand out.", rich_help_panel=_MODEL),
+    ] = None,
+    filters: Annotated[
+        list[_Filter] | None,
+        typer.Option(
+            "--filter",
+            help="What samples must pass beside the copy gate, which always is there: a "
+            "classifier that may take them for another class, or the discriminator. Repeatable.",
+            rich_help_panel=_MODEL,
+        ),
     ] = None,
     eval_every: Annotated[
         int | None,
@@ -133,7 +150,8 @@ def fit(
             metavar="N",
             min=1,
             help="Training images to see, repeats counted; 100,000 unless --minutes is given. "
-            "For each class, when there is a generator for each.",
+            "For each class, when there is a generator for each; a quarter of it for each class "
+            "after pretraining.",
             rich_help_panel=_LENGTH,
         ),
     ] = None,
@@ -147,7 +165,8 @@ def fit(
         list[str] | None,
         typer.Option(
             metavar="POLICY",
-            help="Stop early: NAME or NAME:FIELD=VALUE,... such as divergence. Repeatable.",
+            help="Stop early, at the first of these that has a reason: NAME or "
+            "NAME:FIELD=VALUE,... such as loop-breaker, or several joined by and. Repeatable.",
             rich_help_panel=_LENGTH,
         ),
     ] = None,
@@ -230,6 +249,7 @@ def fit(
         size=size,
         conditioning=conditioning and conditioning.value,
         select=select and select.value,
+        filters=None if filters is None else _filter_names(filters),
         eval_every=eval_every,
         metrics=None if metrics is None else tuple(metrics),
         extractor=extractor,
@@ -250,3 +270,8 @@ def fit(
     code = resume_run(request) if resume else fit_run(request)
     if code:
         raise typer.Exit(code)
+
+
+def _filter_names(given: list[_Filter]) -> tuple[str, ...]:
+    """Return the names of the filters in their order, the copy gate among them."""
+    return tuple(name.value for name in _Filter if name in (_Filter.COPIES, *given))

@@ -15,6 +15,7 @@ from ganaug.fitting import (
     Part,
     Recipe,
     plan_parts,
+    rows_for_filters,
 )
 from ganaug.hashes import hash_images
 from ganaug.registry import Registry
@@ -71,7 +72,9 @@ def fit_run(request: FitRequest) -> int:
         registry,
         request.device,
         tensorboard=request.tensorboard,
+        known=rows_for_filters(training_rows(images, splits), parts, recipe, registry),
     )
+    session.begin()
     print_header(session, images, splits)
     Run.create(request.out, config)
     write_splits(request.out / "splits.csv", images, splits)
@@ -117,6 +120,7 @@ def resume_run(request: FitRequest) -> int:
         registry,
         request.device,
         tensorboard=request.tensorboard,
+        known=rows_for_filters(training_rows(images, splits), parts, recipe, registry),
     )
     session.restore()
     if session.nothing_to_do():
@@ -126,6 +130,7 @@ def resume_run(request: FitRequest) -> int:
             soft_wrap=True,
         )
         return 0
+    session.begin()
     hashes = None if run.has_references else hash_images(images)  # an earlier version has none
     run.begin_anew()
     if hashes is not None:

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from ganaug.stopping import Progress
 
-__all__ = ["Budget", "Report", "counting", "duration", "losses_text", "open_report", "score_text"]
+__all__ = [
+    "Budget",
+    "Report",
+    "counting",
+    "duration",
+    "losses_text",
+    "open_report",
+    "score_text",
+    "stage_text",
+]
 
 #: Steps over which the speed is averaged.
 _STEPS = 100
@@ -56,7 +65,7 @@ class Report(ABC):
         self._console = console
         self._budget = Budget(None, None)
         self._recent: deque[Progress] = deque(maxlen=_STEPS)
-        self._scores = ""
+        self._label = self._scores = ""
 
     def __enter__(self) -> Self:
         return self
@@ -66,7 +75,7 @@ class Report(ABC):
 
     def start(self, label: str, budget: Budget) -> None:
         """Begin a part."""
-        self._budget = budget
+        self._label, self._budget = label, budget
         self._recent.clear()
         self._scores = ""
 
@@ -74,6 +83,10 @@ class Report(ABC):
         """Take note of a step."""
         self._recent.append(progress)
         self._scores = score_text(progress) or self._scores
+
+    @abstractmethod
+    def say(self, text: str) -> None:
+        """Print a line about the part."""
 
     @abstractmethod
     def saved(self) -> None:
@@ -84,7 +97,7 @@ class Report(ABC):
         """End a part."""
 
     def _figures(self) -> tuple[str, str, str, str]:
-        """Return images, speed, losses with the newest score, and time left as text."""
+        """Return images, speed, stage with losses and newest score, and time left as text."""
         first, last = self._recent[0], self._recent[-1]
         elapsed = last.seconds - first.seconds
         speed = (last.images_seen - first.images_seen) / elapsed if elapsed > 0 else 0.0
@@ -93,7 +106,7 @@ class Report(ABC):
         return (
             f"{last.images_seen:,}{total} images",
             f"{speed:,.0f}/s" if speed else "",
-            " ".join(filter(None, (losses_text(last), self._scores))),
+            " ".join(filter(None, (stage_text(last), losses_text(last), self._scores))),
             "" if left is None else f"{duration(left)} left",
         )
 
@@ -141,6 +154,9 @@ class _Bar(Report):
             self._budget.fraction(progress), images=images, speed=speed, losses=losses, left=left
         )
 
+    def say(self, text: str) -> None:
+        self._bar.console.print(f"{self._label}: {text}", markup=False, soft_wrap=True)
+
     def saved(self) -> None:
         return None
 
@@ -155,23 +171,18 @@ class _Bar(Report):
 class _Lines(Report):
     """A line when a part begins, at each checkpoint, and at the end."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._label = ""
-
     def start(self, label: str, budget: Budget) -> None:
         super().start(label, budget)
-        self._label = label
-        self._say("training")
+        self.say("training")
 
     def saved(self) -> None:
         if self._recent:
-            self._say(", ".join(filter(None, self._figures())))
+            self.say(", ".join(filter(None, self._figures())))
 
     def end(self, reason: str) -> None:
-        self._say(f"done, {reason}")
+        self.say(f"done, {reason}")
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         self._console.print(f"{self._label}: {text}", soft_wrap=True)
 
 
@@ -213,6 +224,13 @@ def losses_text(progress: Progress) -> str:
     if len(set(initials.values())) < len(initials):
         initials = {phase: phase for phase in sums}
     return " ".join(f"{initials[phase]} {value:.2f}" for phase, value in sums.items())
+
+
+def stage_text(progress: Progress) -> str:
+    """Return the pixels a side of a generator that grows, and whether they still fade in."""
+    if progress.resolution is None:
+        return ""
+    return f"{progress.resolution} px {'fading in' if progress.is_fading else 'stable'}"
 
 
 def score_text(progress: Progress) -> str:

@@ -26,6 +26,7 @@ _FIXED = {
     "eval_every": "--eval-every",
     "metrics": "--metric",
     "extractor": "--extractor",
+    "filters": "--filter",
     "random_state": "--seed",
     "precision": "--precision",
 }
@@ -52,6 +53,7 @@ class FitRequest:
     eval_every: int | None = None
     metrics: tuple[str, ...] | None = None
     extractor: str | None = None
+    filters: tuple[str, ...] | None = None
     total_images: int | None = None
     minutes: float | None = None
     stop: tuple[str, ...] | None = None
@@ -80,7 +82,7 @@ def make_recipe(request: FitRequest, registry: Registry) -> Recipe:
     options = request.given([*_FIXED, *_EXTENDED, "batch_size"])
     recipe = Recipe.from_fields({**options, "generator": generator, "settings": config.to_fields()})
     check_selection(recipe.select)
-    policies = policies_of(recipe, registry, parts=1)
+    policies = policies_of(recipe, registry)
     return with_validation(recipe, policies)
 
 
@@ -107,7 +109,7 @@ def extended_recipe(request: FitRequest, config: RunConfig, registry: Registry) 
     if request.batch_size is not None and "batch_size" not in fields:
         _check_same("--batch-size", request.batch_size, recorded.batch_size)
     recipe = Recipe.from_fields({**recorded.to_fields(), **request.given(_EXTENDED)})
-    policies = policies_of(recipe, registry, parts=1)
+    policies = policies_of(recipe, registry)
     if recipe.eval_every is None and any(policy.needs_metrics for policy in policies):
         raise ConfigError(
             "--stop has a policy that reads scores on validation rows, and this run was begun "

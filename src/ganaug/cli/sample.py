@@ -41,8 +41,12 @@ def sample(
         int, typer.Option(metavar="S", min=0, help="The same seed draws the same images.")
     ] = 0,
 ) -> None:
-    """Draw new images from a run: PNG files by class, grid.png and manifest.csv."""
+    """Draw new images from a run: PNG files by class, grid.png and manifest.csv.
+
+    filters.json counts what the run's filters dropped, by class and reason.
+    """
     from ganaug.cli.console import output
+    from ganaug.cli.exports import print_drops
     from ganaug.files import check_absent, new_folder
     from ganaug.registry import Registry
     from ganaug.runs import Run
@@ -61,6 +65,7 @@ def sample(
         + f"). See {out / 'grid.png'}.",
         soft_wrap=True,
     )
+    print_drops(model)
 
 
 def warn_if_memorised(model: ImageModel, run: Path) -> None:
@@ -77,12 +82,18 @@ def warn_if_memorised(model: ImageModel, run: Path) -> None:
 def export_samples(
     model: ImageModel, folder: Path, classes: Sequence[int], n: int, *, seed: int, source: str
 ) -> dict[str, int]:
-    """Write n images of each class into class folders, a sheet of them and a manifest.
+    """Write n images of each class into class folders, a sheet of them, a manifest and a log.
 
-    Returns how many there are by class; fewer where the generator gives copies of its training
-    images, after a warning.
+    Returns how many there are by class; fewer where too few draws pass the filters, after a
+    warning.
     """
-    from ganaug.cli.exports import ClassFolders, class_seed, write_manifest, write_picture
+    from ganaug.cli.exports import (
+        ClassFolders,
+        class_seed,
+        write_log,
+        write_manifest,
+        write_picture,
+    )
     from ganaug.cli.progress import counting
     from ganaug.grids import draw_grid
 
@@ -104,6 +115,7 @@ def export_samples(
             rows += _sheet_rows(name, shown)
     write_picture(folder / "grid.png", draw_grid(rows, value_range))
     write_manifest(folder / "manifest.csv", ("file", "label", "seed", "index", "run"), lines)
+    write_log(folder / "filters.json", model)
     return counts
 
 

@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ganaug.cli.console import command, status
@@ -13,11 +14,11 @@ from ganaug.cli.console import stderr as stderr_console
 from ganaug.cli.exports import folder_names
 from ganaug.cli.interrupts import Interrupts
 from ganaug.cli.progress import Budget, Report, open_report
+from ganaug.cli.sheets import StageSheets, write_grid
 from ganaug.cli.summary import print_result
 from ganaug.cli.tensorboard import EventFiles
 from ganaug.errors import TrainingFailedError
 from ganaug.fitting import (
-    DEFAULT_TOTAL_IMAGES,
     Part,
     Recipe,
     copies_of,
@@ -26,15 +27,18 @@ from ganaug.fitting import (
     plan_validations,
     policies_of,
     start_training,
+    time_share,
+    total_images,
 )
 from ganaug.registry import Registry
 from ganaug.runs import Run
+from ganaug.selection import Ending
 from ganaug.stopping import History, first_reason
 from ganaug.validation import DEFAULT_EVAL_EVERY
 
 if TYPE_CHECKING:
     from ganaug.copies import CopyGate
-    from ganaug.model import ImageModel
+    from ganaug.selection import Choice
     from ganaug.spec import LabelledImages
     from ganaug.stopping import Progress, StoppingPolicy
     from ganaug.training import Training
@@ -44,7 +48,6 @@ __all__ = ["Session"]
 
 _INTERRUPTED = 3
 _SECONDS_BETWEEN_CHECKPOINTS = 60.0
-_SHOWN_A_CLASS = 16
 
 
 @dataclass(slots=True)
@@ -55,6 +58,7 @@ class _PartState:
     training: Training
     history: History
     validation: Validation | None
+    policies: list[StoppingPolicy]
     steps: int = 0  # trained by this command
     seconds: float = 0.0  # trained by others, before
 
@@ -63,6 +67,7 @@ class Session:
     """The trainings of a run, and what is written of them.
 
     rows: of the run's classes by split, loaded. tensorboard: whether to write event files too.
+    known: training rows of all classes, which filters learn from; see `rows_for_filters`.
     Raises ConfigError for a device or precision that this machine lacks, and what
     `plan_validations` raises.
     """
@@ -76,26 +81,43 @@ class Session:
         device: str = "auto",
         *,
         tensorboard: bool = False,
+        known: LabelledImages | None = None,
     ) -> None:
         self.run = run
         self.images, self.holdout = rows["training"], rows["holdout"]
-        self._tensorboard = tensorboard
-        self._gate: CopyGate | None = None
+        self._tensorboard, self._known = tensorboard, known
         self.recipe: Recipe = run.config.recipe
-        self.policies: list[StoppingPolicy] = policies_of(self.recipe, registry, len(parts))
+        policies = [policies_of(self.recipe, registry, time_share(part, parts)) for part in parts]
         validations = plan_validations(
-            *(self.images, rows["validation"], parts, self.policies, self.recipe, registry),
+            *(self.images, rows["validation"], parts, policies[0], self.recipe, registry),
             tell=_warn,
         )
+        trainings = [start_training(part, self.recipe, device=device) for part in parts]
         self.states = [
-            _PartState(part, start_training(part, self.recipe, device=device), History(), scored)
-            for part, scored in zip(parts, validations, strict=True)
+            _PartState(part, training, History(), scored, own)
+            for part, training, scored, own in zip(
+                parts, trainings, validations, policies, strict=True
+            )
         ]
+        self.choices: Sequence[Choice] = ()  # of weights, once all have ended
         self._saved_at = time.monotonic()
+
+    def begin(self) -> None:
+        """Show generators their images, so that what they refuse is said before files are written.
+
+        Raises what `Generator.advance` raises.
+        """
+        for state in self.states:
+            if self._pretrained(state) is None:
+                state.training.begin()
 
     def restore(self) -> None:
         """Go back to the last checkpoints. Raises RunError when they are damaged."""
         for state in self.states:
+            pretrained = self._pretrained(state)
+            if pretrained is not None and self._reason(pretrained) is None:
+                # It goes on, as with more images: what was fine-tuned from it so far is void.
+                self.run.forget_training(state.part.index)
             saved = self.run.read_checkpoint(state.part.index)
             if saved is not None:
                 state.training.load_state_dict(saved)
@@ -112,7 +134,7 @@ class Session:
 
     def reasons(self) -> str:
         """Return why each part ended, as a clause."""
-        found = [self._reason(state) or "stopped early" for state in self.states]
+        found = [self._ended(state) for state in self.states]
         if len(set(found)) == 1:
             return found[0]
         return "; ".join(
@@ -140,11 +162,15 @@ class Session:
     def _train(self) -> None:
         if self._tensorboard:  # sample grids show no copies; made once, for all parts
             with status("Looking at training images"):
-                self._gate = copies_of([state.part for state in self.states])
+                _ = self._gate
         with open_report() as report, Interrupts() as interrupts:
             for number, state in enumerate(self.states, start=1):
-                report.start(self._label(number, state.part), self.budget())
+                report.start(self._label(number, state.part), self._budget(state.part))
                 self._train_part(state, report, interrupts)
+
+    def _pretrained(self, state: _PartState) -> _PartState | None:
+        """Return what a part goes on from, if it is fine-tuned."""
+        return self.states[0] if state.part.role == "fine-tuning" else None
 
     def _label(self, number: int, part: Part) -> str:
         if len(self.states) > 1:
@@ -158,11 +184,20 @@ class Session:
             return
 
         board = self._open_board(state)
+        pretrained, index = self._pretrained(state), state.part.index
+        sheets = StageSheets(
+            self.run.part_folder(index) / "samples",
+            state.training,
+            next(reversed(state.history), None),
+            lambda: self._gate,
+        )
 
         def on_step(progress: Progress) -> None:
             state.steps += 1
-            self.run.append_history(state.part.index, progress)
+            self.run.append_history(index, progress)
             report.update(progress)
+            if sheet := sheets.update(progress):
+                report.say(f"a stage ended; look at {sheet}")
             if board is not None:
                 board.update(progress)
             if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_CHECKPOINTS:
@@ -173,9 +208,10 @@ class Session:
         try:
             reason = fit_part(
                 state.training,
-                self.policies,
+                state.policies,
                 history=state.history,
                 validation=state.validation,
+                pretrained=None if pretrained is None else pretrained.training,
                 on_step=on_step,
             )
         finally:
@@ -185,6 +221,11 @@ class Session:
                 board.close()
         report.end(reason)
         interrupts.check()
+
+    @cached_property
+    def _gate(self) -> CopyGate:
+        """What keeps copies of training images out of sheets of samples; made when it is needed."""
+        return copies_of([state.part for state in self.states])
 
     def _open_board(self, state: _PartState) -> EventFiles | None:
         """Return what writes event files of a part; None when nobody asked for them."""
@@ -205,43 +246,36 @@ class Session:
             *(self.images, parts, trainings, self.recipe),
             validations=scored,
             holdout=self.holdout,
+            rows=self._known,
+            endings=[Ending(state.history, self._ended(state)) for state in self.states],
         )
+        self.choices = model.choices
         if model.memorisation is not None and model.memorisation.flagged:
             _warn(
                 f"{self.run.path} has memorised training images: {model.memorisation}. ganaug "
                 "augment will refuse it; fit on more images, or for less long."
             )
         self.run.write_model(model)
-        self._write_samples(model)
+        write_grid(self.run.path / "samples" / "grid.png", model)
         self.run.write_card(model)
         self.run.seal()
 
-    def _write_samples(self, model: ImageModel) -> None:
-        """Write a sheet of synthetic images, a row a class; no pixel of a real one."""
-        from ganaug.cli.exports import class_seed, write_picture
-        from ganaug.grids import draw_grid
-
-        rows = [
-            (name, model.draw(index, _SHOWN_A_CLASS, seed=class_seed(0, index)))
-            for index, name in enumerate(model.class_names)
-        ]
-        write_picture(
-            self.run.path / "samples" / "grid.png", draw_grid(rows, model.output.value_range)
-        )
+    def _ended(self, state: _PartState) -> str:
+        return self._reason(state) or "stopped early"
 
     def _reason(self, state: _PartState) -> str | None:
         """Return why a part is at its end, or None."""
-        if reason := first_reason(self.policies, state.history):
+        if reason := first_reason(state.policies, state.history):
             return reason
         if state.training.images_seen >= state.training.total_images:
             return f"{state.training.images_seen:,} images were seen"
         return None
 
-    def budget(self) -> Budget:
-        """Return how much each part trains."""
-        recipe, minutes = self.recipe, self.recipe.minutes
-        images = recipe.total_images or (None if minutes else DEFAULT_TOTAL_IMAGES)
-        return Budget(images, minutes * 60 / len(self.states) if minutes else None)
+    def _budget(self, part: Part) -> Budget:
+        """Return how much a part trains."""
+        minutes, parts = self.recipe.minutes, [state.part for state in self.states]
+        seconds = minutes * 60 * time_share(part, parts) if minutes else None
+        return Budget(total_images(self.recipe, part), seconds)
 
     def _save(self, state: _PartState) -> None:
         saved = state.training.state_dict()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ganaug.cli.console import command, facts, make_table, output
 from ganaug.cli.progress import duration
+from ganaug.fitting import total_images
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,9 +58,32 @@ def print_result(session: Session) -> None:
     output().print(
         f"\nDone: {path} draws {classes} after {duration(seconds)} of training "
         f"({session.reasons()}).{_cost_text(session)}\n"
+        f"{_choices_text(session)}{_growth_text(session)}"
         f"Look at {path / 'samples' / 'grid.png'}. Next:\n"
         + "\n".join(f"  {words}" for words in following),
         soft_wrap=True,
+    )
+
+
+def _choices_text(session: Session) -> str:
+    """Return a line a part on which of its weights were kept, unless all are the last, unscored."""
+    if not any(each.scores or each.weights != "last" for each in session.choices):
+        return ""
+    several = len(session.choices) > 1
+    return "".join(
+        f"Weights{f' of {each.part}' if several else ''}: {each}\n" for each in session.choices
+    )
+
+
+def _growth_text(session: Session) -> str:
+    """Return a line a part that a generator which grows has not grown to the end."""
+    found = session.run.growth(session.choices)
+    several = len(found) > 1
+    return "".join(
+        f"Not grown to the end{f' ({part})' if several else ''}: {text}. Go on with --resume and "
+        "more --images or --minutes.\n"
+        for part, text in found.items()
+        if text
     )
 
 
@@ -73,19 +97,24 @@ def _strategy_words(counts: Mapping[str, int]) -> tuple[str, ...]:
 
 
 def _generator_text(session: Session) -> str:
-    generator, parts = session.states[0].part.generator, len(session.states)
+    generator, classes = session.states[0].part.generator, len(session.run.indices)
     network = sum(p.numel() for p in generator.network.parameters())
     everything = sum(p.numel() for p in generator.parameters())
-    each = f", one for each of {parts} classes" if parts > 1 else ""
+    each = f", one for each of {classes} classes" if classes > 1 else ""
     return f"{session.recipe.generator}: {network:,} parameters, {everything:,} in training{each}"
 
 
 def _budget_text(session: Session) -> str:
-    recipe, budget = session.recipe, session.budget()
-    texts = [f"{budget.images:,} images"] if budget.images else []
+    recipe, parts = session.recipe, [state.part for state in session.states]
+    first, last = total_images(recipe, parts[0]), total_images(recipe, parts[-1])
+    texts = [f"{first:,} images"] if first else []
     if recipe.minutes:
         texts.append(f"{recipe.minutes:g} minute{'s' * (recipe.minutes != 1)}")
-    each = " for each class" if len(session.states) > 1 and budget.images else ""
+    each = ""
+    if parts[0].role == "pretraining":
+        each = f", then {last:,} for each class" if last else ""
+    elif len(parts) > 1 and first:
+        each = " for each class"
     return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ganaug.cli.sheets import sample_sheet
 from ganaug.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
-    from numpy.typing import NDArray
 
     from ganaug.copies import CopyGate
     from ganaug.stopping import Progress
@@ -23,9 +23,6 @@ __all__ = ["EventFiles", "check_tensorboard"]
 
 #: Steps between losses that are written; scores and the last step's losses always are.
 _STEPS = 20
-
-#: What a grid shows: the classes, each a row of so many images.
-_CLASSES, _IMAGES = 16, 8
 
 
 def check_tensorboard() -> None:
@@ -94,32 +91,8 @@ class EventFiles:
 
     def _write_grid(self, images_seen: int) -> None:
         """Draw images of the averaged network, from the same latents each time."""
-        from ganaug.grids import draw_grid
-        from ganaug.pixels import from_signed
-        from ganaug.validation import sample_batches
-
-        images = self._training.images
-        dtype, value_range = np.asarray(images.pixels).dtype, images.value_range
-        names = images.class_names[:_CLASSES]
-        drawn = sample_batches(
-            self._training.ema, np.repeat(np.arange(len(names)), _IMAGES), seed=0
-        )
-        if drawn is None:
-            return
-        pixels = np.concatenate(
-            [from_signed(batch, dtype=dtype, value_range=value_range) for batch in drawn]
-        )
-        if self._gate is not None:
-            pixels = _without_copies(pixels, value_range, self._gate)
-        rows = list(zip(names, np.split(pixels, len(names)), strict=True))
-        sheet = np.asarray(draw_grid(rows, value_range))
-        self._logger.experiment.add_image("samples", sheet, images_seen, dataformats="HWC")
-
-
-def _without_copies(
-    pixels: NDArray[Any], value_range: tuple[float, float], gate: CopyGate
-) -> NDArray[Any]:
-    """Return the images with copies of training images grey: nothing else leaves a run."""
-    copies = gate.find(pixels, value_range)
-    grey = np.array(sum(value_range) / 2).astype(pixels.dtype)
-    return np.where(copies[:, None, None, None], grey, pixels)
+        sheet = sample_sheet(self._training.ema, self._training.images, self._gate)
+        if sheet is not None:
+            self._logger.experiment.add_image(
+                "samples", np.asarray(sheet), images_seen, dataformats="HWC"
+            )

@@ -68,6 +68,8 @@ def _names(histories: Mapping[str, History], kind: str) -> list[str]:
 def _draw_curves(axes: Axes, histories: Mapping[str, History], kind: str, name: str) -> None:
     for place, (training, history) in enumerate(histories.items()):
         records = [progress for progress in history if name in getattr(progress, kind)]
+        if not records:  # an autoencoder is trained before classes are, and not with them
+            continue
         seen, values = _curve(records, kind, name)
         marker = "o" if kind == "metrics" else ""
         axes.plot(seen, values, color=LINES[place % len(LINES)], lw=1.4, marker=marker,

@@ -182,6 +182,16 @@ class AEGAN(Generator):
         images: Tensor = self.network(latents.to(labels.device), labels)
         return images.float().clamp(-1.0, 1.0)
 
+    def score(self, images: Tensor, labels: Tensor) -> Tensor | None:
+        """Return the logits of a discriminator of images, float32 (N,); see `Generator.score`.
+
+        None with mode="latent", whose discriminator sees codes, never an image.
+        """
+        if not isinstance(self.discriminator, ImageDiscriminator):
+            return None
+        logits: Tensor = self.discriminator(images, labels)
+        return logits
+
     # --- losses of the autoencoder ------------------------------------------------------------
 
     def _reconstruct(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -156,6 +156,11 @@ class DCGAN(Generator):
         images: Tensor = self.network(latents.to(labels.device), labels)
         return images.float().clamp(-1.0, 1.0)
 
+    def score(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the discriminator's logits, float32 (N,); see `Generator.score`."""
+        logits: Tensor = self.discriminator(images, labels)
+        return logits
+
     def _make(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Fake images of the batch's classes, augmented."""
         latents = batch.randn(self.config.latent_dim, rng=rng)
