@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 import ganaug
-from ganaug.cli import augment, data, demo, evaluate, fit, plugins, reader_study, sample
+from ganaug.cli import augment, benchmark, data, demo, evaluate, fit, plugins, reader_study, sample
 from ganaug.cli.console import line
 from ganaug.errors import GanaugError, TrainingFailedError
 
@@ -48,6 +48,7 @@ sample.register(app)
 augment.register(app)
 evaluate.register(app)
 reader_study.register(app)
+benchmark.register(app)
 data.register(app)
 plugins.register(app)
 

@@ -14,7 +14,6 @@ from ganaug.cli.opening import AllowBurnedIn, Open, Window, open_fields
 if TYPE_CHECKING:
     from ganaug.evaluation import Evaluation
     from ganaug.runs import Run
-    from ganaug.stopping import History
 
 __all__ = ["register"]
 
@@ -188,28 +187,19 @@ def _draw(
     run: Run, evaluation: Evaluation, *, own_rows: bool
 ) -> tuple[Mapping[str, bytes], Mapping[str, Any] | None]:
     """Draw the figures, and keep the features that they needed."""
-    from ganaug.cli.evaluation_figures import draw_figures
     from ganaug.evaluation import keep_features
+    from ganaug.evaluation_figures import draw_figures
 
     drawn = draw_figures(
         evaluation.roles,
         evaluation.space,
-        _histories(run),
+        run.recorded_histories(),
         run=run.path.resolve().name,
         own_rows=own_rows,
         random_state=evaluation.seed,
     )
     keep_features(evaluation.space, run)
     return drawn.files, drawn.tsne
-
-
-def _histories(run: Run) -> dict[str, History]:
-    """Return the history of each training of a run, by its name."""
-    names = run.config.class_names
-    return {
-        "all classes" if index is None else names[index]: run.recorded_history(index)
-        for index in run.indices
-    }
 
 
 def _write_into(
@@ -220,7 +210,7 @@ def _write_into(
     What shows real images is written beside it.
     """
     from ganaug.cards import render_scores, with_scores
-    from ganaug.cli.evaluation_figures import FIGURES
+    from ganaug.evaluation_figures import FIGURES
     from ganaug.files import write_bytes
 
     folder, card = run.evaluation, run.path / "card.md"

@@ -1,18 +1,22 @@
-"""``ganaug plugins``: what is installed."""
+"""``ganaug plugins``: what is installed, whether it keeps its promises, and a new one."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganaug.cli.console import facts, make_table, output, print_json
+from ganaug.cli.console import command, facts, make_table, output, print_json
 from ganaug.cli.groups import make_group
-from ganaug.errors import UnknownPluginError, nearest
+from ganaug.errors import ConfigError, PluginError, UnknownPluginError, nearest
 
 if TYPE_CHECKING:
     from ganaug.registry import Listing, Registry
+    from ganaug.testing import CheckResult
 
 __all__ = ["register"]
 
@@ -20,9 +24,15 @@ _EPILOG = """[bold]Examples[/bold]
 
   ganaug plugins list
 
-  ganaug plugins show dcgan"""
+  ganaug plugins show dcgan
 
-group = make_group("plugins", summary="See what is installed.", epilog=_EPILOG)
+  ganaug plugins new mygan
+
+  ganaug plugins check mygan"""
+
+group = make_group(
+    "plugins", summary="See what is installed, check it, begin one of your own.", epilog=_EPILOG
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -57,18 +67,118 @@ def show(
     """Show what a plugin does and the fields that can be set."""
     from ganaug.registry import Registry
 
-    registry = Registry.load()
-    listings = [listing for listing in registry.listings if listing.name == name]
-    if not listings:
-        names = sorted({listing.name for listing in registry.listings})
-        raise UnknownPluginError(
-            f"No plugin is named {name!r}.{nearest(name, names)} Choose from {', '.join(names)}."
-        )
+    listings = _named(name, Registry.load())
     if json:
         print_json([_described(item) | {"fields": _fields(item)} for item in listings])
         return
     for listing in listings:
         _print_listing(listing)
+
+
+@group.command(
+    epilog="[bold]Examples[/bold]\n\n  ganaug plugins check dcgan --set width=8\n\n"
+    "  ganaug plugins check csv --location photos/labels.csv"
+)
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A plugin's name.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="A field of its config, as for fit. Repeatable."
+        ),
+    ] = None,
+    location: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="Something that a dataset plugin opens."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Check whether a plugin keeps the promises of its kind; exits 2 when it does not."""
+    from ganaug.registry import Registry
+    from ganaug.testing import checks_for
+
+    failed = 0
+    for listing in _named(name, Registry.load()):
+        fields = _assigned(listing, settings or [])
+        checks = checks_for(
+            listing.record, settings=fields, location=location, owner=listing.provider
+        )
+        results = [check.result() for check in checks]
+        failed += sum(not result.passed for result in results)
+        if json:
+            print_json({**_described(listing), "checks": [asdict(r) for r in results]})
+        else:
+            _print_results(listing, results)
+    if failed:
+        raise typer.Exit(2)
+
+
+@group.command(epilog="[bold]Example[/bold]\n\n  ganaug plugins new mygan")
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the generator, such as mygan.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder to write ganaug-NAME into.")
+    ] = Path(),
+) -> None:
+    """Write a new generator plugin: a distribution that trains, with tests that pass."""
+    from ganaug.scaffold import write_plugin
+
+    path = write_plugin(name, out)
+    output().print(
+        f"Wrote {path}. Its generator is src/ganaug_{name.replace('-', '_')}/__init__.py. Next:\n"
+        f"  {command('pip', 'install', '--editable', _as_path(path))}\n"
+        f"  {command('ganaug', 'plugins', 'check', name)}",
+        soft_wrap=True,
+    )
+
+
+def _as_path(path: Path) -> str:
+    """Return a path that pip does not take for a distribution's name."""
+    return str(path) if path.is_absolute() or path.parts[0] == ".." else f"./{path}"
+
+
+def _named(name: str, registry: Registry) -> list[Listing]:
+    """Return what has that name, of whatever kind."""
+    found = [listing for listing in registry.listings if listing.name == name]
+    if not found:
+        names = sorted({listing.name for listing in registry.listings})
+        broken = [each for each in registry.broken if each.name == name]
+        if broken:
+            raise PluginError(
+                f"The plugin {name!r} of {broken[0].distribution} could not be loaded: "
+                f"{broken[0].reason}"
+            )
+        raise UnknownPluginError(
+            f"No plugin is named {name!r}.{nearest(name, names)} Choose from {', '.join(names)}."
+        )
+    return found
+
+
+def _assigned(listing: Listing, settings: list[str]) -> dict[str, Any]:
+    """Return ``FIELD=VALUE`` texts as fields of a plugin's config."""
+    assignments = {}
+    for text in settings:
+        field, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set takes FIELD=VALUE; got {text!r}.")
+        assignments[field] = value
+    if not assignments:
+        return {}
+    given: dict[str, Any] = listing.record.config.from_strings(assignments).to_fields()
+    return {name: given[name] for name in assignments if name in given}
+
+
+def _print_results(listing: Listing, results: Sequence[CheckResult]) -> None:
+    console = output()
+    table = make_table("check", "", "promise", title=f"{listing.name}, {listing.provider}")
+    for result in results:
+        table.add_row(result.name, "passed" if result.passed else "FAILED", result.promise)
+    console.print(table)
+    for result in results:
+        if result.reason is not None:
+            console.print(result.reason, "\n", soft_wrap=True)
+    passed = sum(result.passed for result in results)
+    console.print(f"{passed} of {len(results)} checks passed.")
 
 
 def _described(listing: Listing) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The figures of ``ganaug evaluate``: which images they show, and what they say of themselves."""
+"""Figures of what an evaluation saw: which images they show, and what they say of themselves."""
 
 from __future__ import annotations
 

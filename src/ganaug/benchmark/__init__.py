@@ -1,0 +1,1 @@
+"""The classification benchmark: whether synthetic images help a classifier."""

@@ -1,0 +1,43 @@
+"""Studies and budgets, checked before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from ganaug.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ganaug.study import Budget, Study
+
+__all__ = ["check_budget", "check_study"]
+
+
+def check_budget(budget: Budget, seed: int) -> None:
+    """Raise ConfigError for a number that means nothing; folds are checked with the images."""
+    for name in ("steps", "batch_size", "generator_images"):
+        if getattr(budget, name) < 1:
+            raise ConfigError(f"{name} must be at least 1; got {getattr(budget, name)}.")
+    if seed < 0:
+        raise ConfigError(f"The seed cannot be negative; got {seed}.")
+    if not budget.fractions or len(set(budget.fractions)) < len(budget.fractions):
+        raise ConfigError(f"Expected fractions, each once; got {list(budget.fractions)}.")
+    for fraction in budget.fractions:
+        if not 0.0 < fraction <= 1.0:
+            raise ConfigError(f"A fraction must be above 0 and at most 1; got {fraction}.")
+
+
+def check_study(study: Study) -> None:
+    """Raise ConfigError for what can be seen to be wrong without images."""
+    from ganaug.benchmark.augment import ClassicalAugmentation
+
+    for ratio in study.ratios:
+        if not (math.isfinite(ratio) and ratio >= 0.0):
+            raise ConfigError(f"Study {study.name!r}: ratios cannot be negative; got {ratio}.")
+    needing = [arm.name for arm in study.arms if arm.needs_generator]
+    if needing and not study.generator:
+        raise ConfigError(
+            f"Arm {needing[0]!r} needs a generator, and study {study.name!r} has none. Name one "
+            "(--generator NAME, the study's generator), or leave the arm out."
+        )
+    ClassicalAugmentation(study.classical)

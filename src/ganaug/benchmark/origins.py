@@ -1,0 +1,63 @@
+"""What the results of a benchmark follow from, and how that of two benchmarks differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Origin"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What results follow from.
+
+    fingerprint: the same where the outcomes would be, and only there. facts: what it was made
+    from (data, study, budget, seed, versions, ...), for people, as JSON takes it.
+    """
+
+    fingerprint: str
+    facts: Mapping[str, Any]
+
+    def differences(self, other: Origin) -> list[str]:
+        """Return, in words, which facts another origin has otherwise; nothing where none differs.
+
+        Facts that one of them lacks come last: mostly they follow from another difference.
+        """
+        known, given = _flat(self.facts), _flat(other.facts)
+        names = [*known, *(name for name in given if name not in known)]
+        differing = [name for name in names if known.get(name) != given.get(name)]
+        return [
+            f"{name} was {_text(known.get(name))}, and is {_text(given.get(name))} now"
+            for name in sorted(differing, key=lambda name: not (name in known and name in given))
+        ]
+
+
+def _flat(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested facts by dotted names, as they are when they were JSON once."""
+    return dict(_items(json.loads(json.dumps(facts)), ""))
+
+
+def _items(facts: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield names and values; of a list of records, their names and then each by its own."""
+    for name, value in facts.items():
+        path, records = prefix + name, value
+        if isinstance(value, list) and value and all(_is_record(item) for item in value):
+            yield path, [item["name"] for item in value]
+            records = {item["name"]: item for item in value}
+        if isinstance(records, dict):
+            yield from _items(records, f"{path}.")
+        else:
+            yield path, value
+
+
+def _is_record(item: Any) -> bool:
+    return isinstance(item, dict) and "name" in item
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "empty"
+    return "not set" if value is None else str(value)

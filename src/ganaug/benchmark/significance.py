@@ -1,0 +1,85 @@
+"""Tests of paired differences from repeated cross-validation, and what they could detect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["POWER", "PairedTest", "corrected_t", "holm", "smallest_detectable"]
+
+POWER = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTest:
+    """What the differences of n cells say. error: the standard error of their mean; p: two-sided.
+
+    None where there is no test: one cell, or cells which all differ by the same.
+    """
+
+    n: int
+    mean: float
+    error: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+
+def corrected_t(
+    differences: NDArray[np.float64], ratio: float, *, level: float = 0.05
+) -> PairedTest:
+    """Test whether differences (J,) have a mean of zero: the corrected resampled t-test.
+
+    Cells share training images, so that their differences are not independent. Nadeau and Bengio
+    (2003, section 3) take the variance of the mean as (1 / J + ratio) s^2, s^2 the sample variance
+    and ratio that of test to training images, and a t-distribution with J - 1 degrees of freedom.
+    The interval is of level 1 - level, of this comparison alone.
+    """
+    from scipy.special import stdtr, stdtrit
+
+    n = len(differences)
+    mean = float(np.mean(differences)) if n else float("nan")
+    spread = float(np.std(differences, ddof=1)) if n > 1 else 0.0
+    if spread <= 1e-12:  # what rounding leaves of equal differences
+        return PairedTest(n, mean)
+    error = spread * math.sqrt(1 / n + ratio)
+    half = float(stdtrit(n - 1, 1 - level / 2)) * error
+    p = 2 * float(stdtr(n - 1, -abs(mean) / error))
+    return PairedTest(n, mean, error, mean - half, mean + half, p)
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Adjust p-values for their number (Holm 1979); those that are None count as 1."""
+    order = sorted(range(len(ps)), key=lambda row: _number(ps[row]))
+    adjusted, worst = [1.0] * len(ps), 0.0
+    for rank, row in enumerate(order):
+        worst = max(worst, min(1.0, (len(ps) - rank) * _number(ps[row])))
+        adjusted[row] = worst
+    return [None if p is None else value for p, value in zip(ps, adjusted, strict=True)]
+
+
+def _number(p: float | None) -> float:
+    return 1.0 if p is None else p
+
+
+def smallest_detectable(test: PairedTest, *, level: float, comparisons: int) -> float | None:
+    """Return the difference that this test would find in four cases of five; None without one.
+
+    It is lambda times the standard error, where a noncentral t-distribution with J - 1 degrees of
+    freedom and noncentrality lambda exceeds the critical value at level / comparisons, two-sided,
+    with a probability of 0.8. That is the level of Holm's first step: where some other arm is
+    found, too, smaller differences can be. The sample standard deviation of few cells is too small
+    on average, and is divided by what it is for normal differences (c4 of control charts).
+    """
+    from scipy.special import nctdtrinc, poch, stdtrit
+
+    if test.error is None:
+        return None
+    freedom = test.n - 1
+    unbiased = test.error / (math.sqrt(2 / freedom) * poch(freedom / 2, 0.5))
+    critical = stdtrit(freedom, 1 - level / comparisons / 2)
+    return float(nctdtrinc(freedom, 1 - POWER, critical) * unbiased)

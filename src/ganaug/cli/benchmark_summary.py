@@ -1,0 +1,223 @@
+"""What ``ganaug benchmark`` says before and after it computes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ganaug.cli.console import facts, make_table, output
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ganaug.benchmark.experiment import Experiment
+    from ganaug.benchmark.outcomes import Outcome
+    from ganaug.benchmark.statistics import Difference
+    from ganaug.cli.benchmark_request import BenchmarkRequest
+    from ganaug.study import Budget, Study
+
+__all__ = [
+    "Comparison",
+    "header_pairs",
+    "print_comparison",
+    "print_header",
+    "record_of",
+    "version_pairs",
+]
+
+#: Folds and repeats from which on a difference may be claimed.
+_CLAIM = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What the outcomes of a study say. differences: of every arm but the reference."""
+
+    study: Study
+    budget: Budget
+    differences: Sequence[Difference]
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, outcomes: Sequence[Outcome], *, reference: str | None
+    ) -> Comparison:
+        """Compare all arms, in the study's measure, with a reference or the best without images.
+
+        Raises GanaugError as `ganaug.benchmark.statistics.compare` does.
+        """
+        from ganaug.benchmark.statistics import compare
+
+        study = experiment.study
+        order = {arm.name: place for place, arm in enumerate(study.arms)}
+        differences = compare(
+            sorted(outcomes, key=lambda outcome: order[outcome.cell.arm]),
+            study.measure,
+            reference=reference,
+            candidates=[arm.name for arm in study.arms if not arm.needs_generator],
+            specificity=study.specificity,
+        )
+        return cls(study=study, budget=experiment.budget, differences=differences)
+
+    @property
+    def is_screening(self) -> bool:
+        """Whether there is too little of it to make a claim."""
+        return min(self.budget.folds, self.budget.repeats) < _CLAIM
+
+    def verdicts(self) -> list[str]:
+        """Return a sentence for every arm with synthetic images; for every arm where none has."""
+        synthetic = {arm.name for arm in self.study.arms if arm.needs_generator}
+        told = [found for found in self.differences if found.arm in synthetic or not synthetic]
+        several = len({found.fraction for found in self.differences}) > 1
+        return [
+            f"{found.arm}: {found.words()}, against {found.reference}"
+            + (f", on {found.fraction:.0%} of the training groups" if several else "")
+            + "."
+            for found in told
+        ]
+
+
+def print_header(
+    request: BenchmarkRequest, experiment: Experiment, backend: str, done: int
+) -> None:
+    """Say what is about to be computed."""
+    cells = f"{len(experiment.cells):,}"
+    if request.resume:
+        cells += f", of which {done:,} are done"
+    pairs = [*header_pairs(request, experiment), ("Cells", f"{cells}; {backend}")]
+    output().print(facts([*pairs, ("Results", str(request.out))]))
+
+
+def header_pairs(request: BenchmarkRequest, experiment: Experiment) -> list[tuple[str, str]]:
+    """Return what is compared on what, by name."""
+    study, budget = experiment.study, experiment.budget
+    pairs = [
+        ("Images", request.data),
+        ("Study", f"{study.name}: {study.summary}"),
+        ("Arms", ", ".join(arm.name for arm in study.arms)),
+        ("Protocol", f"{_protocol(budget)}; seed {experiment.seed}"),
+        (
+            "Classifier",
+            f"{study.classifier}, {budget.steps:,} steps of {budget.batch_size} images",
+        ),
+    ]
+    if any(arm.needs_generator for arm in study.arms):
+        images = f"{budget.generator_images:,} images in each training part"
+        pairs.append(("Generator", f"{study.generator}, {images}"))
+    return pairs
+
+
+def version_pairs(experiment: Experiment) -> list[tuple[str, str]]:
+    """Return the versions that it ran with, and what it is known by."""
+    import platform
+    from importlib.metadata import version
+
+    names = ("ganaug", "torch", "torchvision", "numpy", "scikit-learn")
+    return [
+        ("Versions", ", ".join(f"{name} {version(name)}" for name in names)),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("Fingerprint", experiment.fingerprint),
+    ]
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print the verdicts, then the arms with intervals, then how far to trust them."""
+    console = output()
+    console.print()
+    for sentence in comparison.verdicts():
+        console.print(sentence)
+    fractions = list(dict.fromkeys(found.fraction for found in comparison.differences))
+    for fraction in fractions:
+        title = f"{fraction:.0%} of the training groups" if len(fractions) > 1 else None
+        console.print(_table(comparison, fraction, title))
+    console.print(facts(_notes(comparison)))
+
+
+def record_of(
+    request: BenchmarkRequest, experiment: Experiment, comparison: Comparison
+) -> dict[str, Any]:
+    """Return all that there is to say, as JSON takes it."""
+    budget = experiment.budget
+    return {
+        "data": request.data,
+        "out": str(request.out),
+        "study": comparison.study.name,
+        "arms": [arm.name for arm in comparison.study.arms],
+        "folds": budget.folds,
+        "repeats": budget.repeats,
+        "fractions": list(budget.fractions),
+        "seed": experiment.seed,
+        "cells": len(experiment.cells),
+        "screening": comparison.is_screening,
+        "fingerprint": experiment.fingerprint,
+        "measure": comparison.study.measure,
+        "differences": [_known(found.to_fields()) for found in comparison.differences],
+        "verdicts": comparison.verdicts(),
+        "reported": [
+            {"arm": each.arm, "measure": each.measure, "value": each.value}
+            for each in comparison.study.reported
+        ],
+    }
+
+
+def _protocol(budget: Budget) -> str:
+    text = f"{budget.folds} folds x {budget.repeats} repeat{'s'[: budget.repeats > 1]}"
+    if min(budget.folds, budget.repeats) < _CLAIM:
+        text += f", a screening; claims are made at {_CLAIM} x {_CLAIM}"
+    if budget.fractions != (1.0,):
+        shares = ", ".join(f"{fraction:.0%}" for fraction in budget.fractions)
+        text += f"; on {shares} of the training groups"
+    return text
+
+
+def _table(comparison: Comparison, fraction: float, title: str | None) -> Table:
+    """Return a table of the arms at one training size, the reference first."""
+    measure = comparison.study.measure.replace("_", " ")
+    right = [measure, "difference", "95 % interval", "p (Holm)"]
+    table = make_table("arm", *right, right=right, title=title)
+    table.padding = (0, 1, 0, 0)
+    table.columns[0].overflow = "fold"
+    for column in table.columns[2:]:
+        column.no_wrap = True
+    found = [each for each in comparison.differences if each.fraction == fraction]
+    table.add_row(found[0].reference, f"{found[0].reference_value:.3f}", "reference")
+    for each in found:
+        interval = ""
+        if each.low is not None and each.high is not None:
+            interval = f"{_points(each.low)} to {_points(each.high)}"
+        p = "" if each.p_holm is None else f"{each.p_holm:.2g}"
+        table.add_row(each.arm, f"{each.value:.3f}", _points(each.mean), interval, p)
+    return table
+
+
+def _notes(comparison: Comparison) -> list[tuple[str, str]]:
+    """Return how to read the table, and the paper's figures, which are not ours."""
+    study = comparison.study
+    notes = [
+        (
+            "Differences",
+            "in points, hundredths of the measure; corrected resampled t (Nadeau and Bengio "
+            "2003), intervals of each arm alone, p adjusted for all arms",
+        )
+    ]
+    if comparison.is_screening:
+        notes.append(("Screening", f"claims are made at {_CLAIM} folds x {_CLAIM} repeats"))
+    if study.reported:
+        told = "; ".join(f"{each.arm} {each.measure} {each.value:g}" for each in study.reported)
+        notes.append(("Reported", f"{told} ({study.paper or 'elsewhere'}), on other images"))
+    return notes
+
+
+def _points(value: float) -> str:
+    """Return a difference in hundredths; no zero has a sign."""
+    text = f"{100 * value:+.1f}"
+    return {"+nan": "", "nan": "", "+0.0": "0.0", "-0.0": "0.0"}.get(text, text)
+
+
+def _known(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with None for numbers that are not known, which JSON cannot say."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in fields.items()
+    }

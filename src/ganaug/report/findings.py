@@ -1,0 +1,292 @@
+"""What a report says: rows of a benchmark, summed up once for every form that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ganaug.benchmark.measures import MEASURES, measure
+from ganaug.benchmark.statistics import Difference
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ganaug.benchmark.outcomes import Outcome
+    from ganaug.scoring import Score
+    from ganaug.study import Reported, Study
+
+__all__ = ["ArmSummary", "Findings", "Picture", "Spread"]
+
+#: Measures over all classes that the table of arms has, beside the study's own.
+_SHOWN = ("balanced_accuracy", "auroc", "auprc", "sensitivity_at_specificity", "brier")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """A figure of images: png, the file's bytes."""
+
+    title: str
+    caption: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A measure over cells: its mean, and its standard deviation; NaN where there is none."""
+
+    mean: float
+    deviation: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        """Sum up the values that are known."""
+        known = np.array([value for value in values if np.isfinite(value)])
+        if not len(known):
+            return cls(float("nan"), float("nan"))
+        deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
+        return cls(float(known.mean()), deviation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSummary:
+    """An arm at a training size. ratios: how often each candidate was chosen."""
+
+    arm: str
+    fraction: float
+    cells: int
+    measures: Mapping[str, Spread]
+    ratios: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSummary:
+    """The generators of a benchmark, one a training part.
+
+    n: how many. parameters: of each, all networks together; drawing: of what makes images.
+    minutes: of training. dropped: draws that filters held back, in all. memorised: how many
+    generators were found to give out copies of training images more often than by chance.
+    """
+
+    n: int
+    parameters: int
+    drawing: int
+    minutes: Spread
+    dropped: int
+    memorised: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """Everything that a report says.
+
+    study: what was run. outcomes: of its cells. differences: of its arms from the reference, on
+    the study's measure. facts: what was run with which versions, in words, by name. is_screening:
+    whether there are fewer than 5 x 5 cells an arm. pictures: of images, where wanted. scores: of
+    synthetic images, by the study's extras.
+    """
+
+    study: Study
+    outcomes: Sequence[Outcome]
+    differences: Sequence[Difference]
+    facts: Mapping[str, str]
+    is_screening: bool
+    pictures: Sequence[Picture] = field(default=())
+    scores: Sequence[Score] = field(default=())
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes of the task."""
+        return self.outcomes[0].class_names
+
+    @cached_property
+    def values(self) -> list[dict[str, float]]:
+        """Every measure of each outcome, in their order."""
+        return [measure(each, specificity=self.study.specificity) for each in self.outcomes]
+
+    @cached_property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that there are results of, in the study's order."""
+        there = {outcome.cell.arm for outcome in self.outcomes}
+        return tuple(arm.name for arm in self.study.arms if arm.name in there)
+
+    @cached_property
+    def fractions(self) -> tuple[float, ...]:
+        """The training sizes, the largest last."""
+        return tuple(sorted({outcome.cell.fraction for outcome in self.outcomes}))
+
+    @cached_property
+    def shown_measures(self) -> tuple[str, ...]:
+        """The measures of the table of arms, the study's first."""
+        return tuple(dict.fromkeys((self.study.measure, *_SHOWN)))
+
+    @cached_property
+    def summaries(self) -> list[ArmSummary]:
+        """Every arm at every training size."""
+        return [self._sum_up(arm, fraction) for fraction in self.fractions for arm in self.arms]
+
+    def summary(self, arm: str, fraction: float) -> ArmSummary:
+        """Return one of the summaries."""
+        return next(s for s in self.summaries if (s.arm, s.fraction) == (arm, fraction))
+
+    @cached_property
+    def final(self) -> list[Difference]:
+        """The differences at the largest training size."""
+        return [each for each in self.differences if each.fraction == self.fractions[-1]]
+
+    @cached_property
+    def answers(self) -> list[Difference]:
+        """Those of them that are about synthetic images."""
+        synthetic = {arm.name for arm in self.study.arms if arm.needs_generator}
+        return [each for each in self.final if each.arm in synthetic]
+
+    @property
+    def reference(self) -> str | None:
+        """What arms were compared with at the largest training size."""
+        return self.final[0].reference if self.final else None
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a word: helps, harms, mixed, no benefit shown, or not asked."""
+        found = {each.verdict for each in self.answers}
+        if not found:
+            return "not asked"
+        if "helps" in found:
+            return "mixed" if "harms" in found else "helps"
+        return "harms" if found == {"harms"} else "no benefit shown"
+
+    @property
+    def headline(self) -> str:
+        """The answer in a sentence."""
+        name = self.study.measure.replace("_", " ")
+        if self.verdict == "not asked":
+            return "No arm with synthetic images was compared with another one."
+        best = max(self.answers, key=lambda each: self.sign * each.mean)
+        if self.verdict in ("helps", "mixed"):
+            best = max(
+                (each for each in self.answers if each.verdict == "helps"),
+                key=lambda each: self.sign * each.mean,
+            )
+            text = (
+                f"Synthetic images helped: {best.arm} changed {name} by "
+                f"{100 * best.mean:+.1f} points against {best.reference}."
+            )
+            return text + (" Other arms with them did harm." if self.verdict == "mixed" else "")
+        if self.verdict == "harms":
+            return (
+                f"Synthetic images did harm: at best, {best.arm} changed {name} by "
+                f"{100 * best.mean:+.1f} points against {best.reference}."
+            )
+        if best.detectable is None:
+            return f"No benefit of synthetic images was shown for {name}."
+        return (
+            f"No benefit of synthetic images was shown for {name}: a difference of "
+            f"{100 * best.detectable:.1f} points would have been found in four of five such "
+            "benchmarks."
+        )
+
+    @property
+    def sign(self) -> int:
+        """1 where more of the study's measure is better, else -1."""
+        return 1 if MEASURES[self.study.measure.partition(":")[0]].higher_is_better else -1
+
+    @cached_property
+    def generators(self) -> GeneratorSummary | None:
+        """What is known of the generators that were trained; None where none was."""
+        made = [outcome.details.get("generator") for outcome in self.outcomes]
+        by_run = {each["run"]: each for each in made if each}
+        if not by_run:
+            return None
+        several = list(by_run.values())
+        return GeneratorSummary(
+            n=len(several),
+            parameters=several[0]["parameters"],
+            drawing=several[0]["drawing"],
+            minutes=Spread.of([each["seconds"] / 60 for each in several]),
+            dropped=sum(sum(each["dropped"].values()) for each in several),
+            memorised=sum(bool(each["memorised"]) for each in several),
+        )
+
+    def confusion(self, arm: str) -> NDArray[np.float64]:
+        """Return what images of each class (rows) are taken for, in fractions, of all cells.
+
+        At the largest training size; an image is of the class that is most probable.
+        """
+        names = self.class_names
+        counts = np.zeros((len(names), len(names)))
+        for outcome in self._of(arm, self.fractions[-1]):
+            found = outcome.test.probabilities.argmax(axis=1)
+            np.add.at(counts, (outcome.test.labels, found), 1)
+        totals = counts.sum(axis=1, keepdims=True)
+        return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+
+    @cached_property
+    def reported(self) -> list[tuple[Reported, Spread | None]]:
+        """The paper's figures, with ours of the same measure where the arm was run."""
+        last = self.fractions[-1]
+        return [
+            (
+                each,
+                self.summary(each.arm, last).measures.get(each.measure)
+                if each.arm in self.arms
+                else None,
+            )
+            for each in self.study.reported
+        ]
+
+    def to_fields(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "study": self.study.name,
+            "verdict": self.verdict,
+            "headline": self.headline,
+            "screening": self.is_screening,
+            "measure": self.study.measure,
+            "reference": self.reference,
+            "differences": [each.to_fields() for each in self.differences],
+            "arms": [
+                {
+                    "arm": each.arm,
+                    "fraction": each.fraction,
+                    "cells": each.cells,
+                    "ratios": dict(each.ratios),
+                    "measures": {
+                        name: {"mean": _number(spread.mean), "sd": _number(spread.deviation)}
+                        for name, spread in each.measures.items()
+                    },
+                }
+                for each in self.summaries
+            ],
+            "generators": None if self.generators is None else asdict(self.generators),
+            "scores": [score.to_fields() for score in self.scores],
+            "facts": dict(self.facts),
+        }
+
+    def _of(self, arm: str, fraction: float) -> list[Outcome]:
+        return [o for o in self.outcomes if (o.cell.arm, o.cell.fraction) == (arm, fraction)]
+
+    def _sum_up(self, arm: str, fraction: float) -> ArmSummary:
+        rows = [
+            (outcome, values)
+            for outcome, values in zip(self.outcomes, self.values, strict=True)
+            if (outcome.cell.arm, outcome.cell.fraction) == (arm, fraction)
+        ]
+        ratios = [outcome.details.get("ratio") for outcome, _ in rows]
+        chosen = [float(ratio) for ratio in ratios if ratio is not None]
+        return ArmSummary(
+            arm=arm,
+            fraction=fraction,
+            cells=len(rows),
+            measures={
+                name: Spread.of([values[name] for _, values in rows]) for name in self.values[0]
+            },
+            ratios={f"{ratio:g}": chosen.count(ratio) for ratio in sorted(set(chosen))},
+        )
+
+
+def _number(value: float) -> float | None:
+    """Return a number as JSON has it; it has no NaN."""
+    return value if np.isfinite(value) else None

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from ganaug import Arm, Study
+from ganaug.benchmark.arms import ARMS
+from ganaug.errors import ConfigError
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study(name="mine", summary="Mine.", arms=(ARMS["untreated"],))
+
+
+def test_every_arm_of_the_benchmark_is_there_under_its_name():
+    assert tuple(ARMS) == (
+        "untreated",
+        "downsample",
+        "oversample",
+        "class-weights",
+        "classical",
+        "mixup",
+        "synthetic",
+        "classical+synthetic",
+        "synthetic-only",
+        "warm-start",
+    )
+    assert all(arm.name == name and arm.summary for name, arm in ARMS.items())
+
+
+def test_no_two_arms_are_the_same_treatment():
+    def treatment(arm: Arm) -> tuple[object, ...]:
+        return (arm.sampling, arm.class_weights, arm.classical, arm.mixup, arm.synthetic)
+
+    assert len({treatment(arm) for arm in ARMS.values()}) == len(ARMS)
+
+
+def test_only_arms_with_synthetic_images_need_a_generator():
+    needing = {name for name, arm in ARMS.items() if arm.needs_generator}
+    assert needing == {"synthetic", "classical+synthetic", "synthetic-only", "warm-start"}
+
+
+def test_three_treatments_can_be_one_arm(study):
+    (arm,) = study.with_arms(("oversample+classical+synthetic",), ARMS).arms
+    assert arm.name == "oversample+classical+synthetic"
+    assert (arm.sampling, arm.classical, arm.synthetic) == ("oversample", True, "beside")
+
+
+def test_an_arm_that_is_a_sum_is_what_its_parts_make(study):
+    parts = {name: ARMS[name] for name in ("classical", "synthetic")}
+    (arm,) = study.with_arms(("classical+synthetic",), parts).arms
+    assert arm == ARMS["classical+synthetic"]
+
+
+def test_treatments_that_contradict_each_other_are_refused(study):
+    with pytest.raises(ConfigError, match="cannot be combined: both set synthetic"):
+        study.with_arms(("synthetic+warm-start",), ARMS)

@@ -1,0 +1,256 @@
+"""Reports: what they conclude, that they are whole, and that a browser shows all of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganaug import Arm, Study
+from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
+from ganaug.benchmark.statistics import Difference, compare
+from ganaug.report import Findings, Picture, write_report
+from ganaug.report.drawing import Row, draw_forest
+from ganaug.report.files import FILES, render_page
+from ganaug.study import Reported
+
+CLASSES = ("mel", "b<k>l", "bcc")
+ARMS = (
+    Arm(name="untreated", summary="As they are."),
+    Arm(name="oversample", summary="Drawn equally often.", sampling="oversample"),
+    Arm(name="synthetic", summary="With synthetic ones.", synthetic="beside"),
+)
+STUDY = Study(
+    name="mine",
+    summary="Lesions & more.",
+    arms=ARMS,
+    reported=(Reported(arm="synthetic", measure="accuracy", value=0.61),),
+    paper="A paper",
+)
+
+
+def predictions(skill, seed, n=120):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % len(CLASSES)
+    logits = rng.normal(size=(n, len(CLASSES)))
+    logits[np.arange(n), labels] += skill
+    weights = np.exp(logits)
+    return Predictions(
+        ids=tuple(f"{row}.png" for row in range(n)),
+        groups=tuple(f"lesion{row // 2}" for row in range(n)),
+        labels=labels,
+        probabilities=weights / weights.sum(axis=1, keepdims=True),
+    )
+
+
+def outcomes(skills, *, fractions=(1.0,), repeats=2, folds=3):
+    return [
+        Outcome(
+            cell=Cell(arm=arm.name, fraction=fraction, repeat=repeat, fold=fold),
+            class_names=CLASSES,
+            train=predictions(skills[arm.name] + fraction, 7),
+            validation=predictions(skills[arm.name] + fraction, 90 + fold),
+            test=predictions(skills[arm.name] + fraction, 10 * repeat + fold),
+            details={"ratio": 0.5 if arm.needs_generator else None, "seconds": 1.5},
+        )
+        for arm in ARMS
+        for fraction in fractions
+        for repeat in range(repeats)
+        for fold in range(folds)
+    ]
+
+
+EQUAL = {"untreated": 1.0, "oversample": 1.0, "synthetic": 1.0}
+BETTER = {"untreated": 0.5, "oversample": 0.6, "synthetic": 4.0}
+WORSE = {"untreated": 4.0, "oversample": 4.0, "synthetic": 0.3}
+
+
+def found_in(rows, **options):
+    differences = compare(
+        rows, STUDY.measure, candidates=["untreated", "oversample"], bootstraps=50
+    )
+    facts = {"images": "lesions/", "ganaug": "1.0", "torch": "2.10"}
+    defaults = {"facts": facts, "is_screening": True}
+    return Findings(study=STUDY, outcomes=rows, differences=differences, **{**defaults, **options})
+
+
+def test_an_arm_that_is_far_better_helps():
+    found = found_in(outcomes(BETTER))
+    assert found.verdict == "helps"
+    assert re.fullmatch(
+        r"Synthetic images helped: synthetic changed balanced accuracy by \+\d+\.\d points "
+        r"against oversample\.",
+        found.headline,
+    )
+
+
+def test_an_arm_that_is_far_worse_harms():
+    found = found_in(outcomes(WORSE))
+    assert found.verdict == "harms"
+    assert "did harm: at best, synthetic changed balanced accuracy by -" in found.headline
+
+
+def test_arms_alike_show_no_benefit_and_say_what_could_have_been_found():
+    found = found_in(outcomes(EQUAL, repeats=3))
+    assert found.verdict == "no benefit shown"
+
+
+def difference(verdict, mean, detectable):
+    return Difference(
+        arm="synthetic", reference="oversample", measure=STUDY.measure, fraction=1.0, value=0.5,
+        reference_value=0.5, mean=mean, low=None, high=None, p=None, p_holm=None,
+        bootstrap_low=None, bootstrap_high=None, detectable=detectable, verdict=verdict, n=6,
+    )  # fmt: skip
+
+
+def test_no_benefit_says_how_large_a_one_would_have_been_found():
+    rows = [difference("no benefit shown", 0.01, 0.034)]
+    found = Findings(
+        study=STUDY, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=True
+    )
+    assert "a difference of 3.4 points would have been found in four of five" in found.headline
+
+
+def test_without_an_arm_of_synthetic_images_nothing_was_asked():
+    rows = [each for each in outcomes(EQUAL) if each.cell.arm != "synthetic"]
+    found = found_in(rows)
+    assert found.verdict == "not asked"
+    assert "It was not asked" in render_page(found)
+
+
+def test_a_confusion_matrix_has_fractions_of_each_class():
+    matrix = found_in(outcomes(BETTER)).confusion("synthetic")
+    np.testing.assert_allclose(matrix.sum(axis=1), 1.0)
+    assert matrix.diagonal().min() > 0.8
+
+
+def test_the_papers_figures_stand_beside_ours_and_are_not_mixed_with_them():
+    found = found_in(outcomes(BETTER))
+    ((reported, ours),) = found.reported
+    assert reported.value == 0.61
+    assert ours == found.summary("synthetic", 1.0).measures["accuracy"]
+
+
+def test_three_files_are_written_and_the_table_has_a_line_a_cell(tmp_path):
+    rows = outcomes(BETTER)
+    paths = write_report(tmp_path, found_in(rows))
+    assert [path.name for path in paths] == list(FILES)
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "results.csv").read_text())))
+    assert len(lines) == len(rows)
+    assert {line["ratio"] for line in lines if line["arm"] == "synthetic"} == {"0.5"}
+    assert 0 < float(lines[0]["auroc:bcc"]) < 1
+
+
+def test_the_tree_has_verdict_differences_and_arms(tmp_path):
+    write_report(tmp_path, found_in(outcomes(BETTER)))
+    tree = json.loads((tmp_path / "results.json").read_text())
+    assert tree["verdict"] == "helps"
+    assert tree["reference"] == "oversample"
+    assert {each["arm"] for each in tree["differences"]} == {"untreated", "synthetic"}
+    assert tree["arms"][2]["ratios"] == {"0.5": 6}
+
+
+def test_a_class_without_test_images_is_unknown_everywhere_and_breaks_nothing(tmp_path):
+    rows = outcomes(EQUAL)
+    for row in rows:
+        row.test.labels[row.test.labels == 2] = 0
+    write_report(tmp_path, found_in(rows))
+    tree = json.loads((tmp_path / "results.json").read_text())
+    assert tree["arms"][0]["measures"]["auroc:bcc"] == {"mean": None, "sd": None}
+    assert "unknown" in (tmp_path / "report.html").read_text()
+
+
+def test_the_page_asks_nothing_of_the_network_and_escapes_names():
+    page = render_page(found_in(outcomes(EQUAL)))
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!data:)""", page)
+    assert "default-src 'none'" in page
+    assert "b<k>l" not in page
+    assert "b&lt;k&gt;l" in page
+
+
+def test_a_screening_is_called_one_and_a_full_benchmark_is_not():
+    assert "this is a screening" in render_page(found_in(outcomes(EQUAL)))
+    assert "screening" not in render_page(found_in(outcomes(EQUAL), is_screening=False))
+
+
+def test_curves_are_there_for_several_training_sizes_only():
+    assert 'id="curves"' not in render_page(found_in(outcomes(EQUAL)))
+    several = found_in(outcomes(EQUAL, fractions=(0.25, 1.0)))
+    assert 'id="curves"' in render_page(several)
+    assert several.final[0].fraction == 1.0
+
+
+def test_a_verdict_is_told_by_shape_as_well_as_by_colour():
+    rows = [
+        Row(label=tone, value=1.0, low=0.5, high=1.5, text=tone, tone=tone)
+        for tone in ("good", "bad", "open")
+    ]
+    drawing = draw_forest(rows, title="Differences", unit="points")
+    assert 'class="good fill" d="M' in drawing
+    assert 'class="bad fill" d="M' in drawing
+    assert '<circle class="open"' in drawing
+
+
+def test_one_cell_has_a_page_without_intervals():
+    page = render_page(found_in(outcomes(BETTER, repeats=1, folds=1)))
+    assert "one cell, so that chance is unknown" in page
+
+
+# --- in a browser ---------------------------------------------------------------------------------
+
+_MEASURE = """<script>
+document.documentElement.dataset.boxes = JSON.stringify(
+  [...document.querySelectorAll("#verdict, figure, #differences, #confusion")].map(each => {
+    const box = each.getBoundingClientRect();
+    return [each.id || "picture", box.x, box.y, box.width, box.height];
+  }));
+document.documentElement.dataset.width = document.documentElement.scrollWidth;
+</script></body>"""
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.skip("needs chromium")
+    return path
+
+
+@pytest.mark.parametrize(("width", "height"), [(1000, 4200), (500, 6000)])
+def test_chromium_shows_the_verdict_and_every_figure(chromium, tmp_path, width, height):
+    noise = np.random.default_rng(0).integers(0, 255, (80, 300, 3), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG")
+    picture = Picture(title="Images", caption="Noise.", png=stream.getvalue())
+    found = found_in(outcomes(BETTER, fractions=(0.5, 1.0)), pictures=[picture])
+    page = tmp_path / "report.html"
+    page.write_text(render_page(found))
+    measured = tmp_path / "measured.html"  # as it is, and a script that says where things are
+    text = re.sub(r"<meta http-equiv.*?>", "", page.read_text(), flags=re.DOTALL)
+    measured.write_text(text.replace("</body>", _MEASURE))
+
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},{height}"]
+    shot = tmp_path / "shot.png"
+    for task in (f"--screenshot={shot}", page.as_uri()), ("--dump-dom", measured.as_uri()):
+        done = subprocess.run([chromium, *options, *task], capture_output=True, text=True,
+                              timeout=120, check=True)  # fmt: skip
+    boxes = json.loads(re.search(r'data-boxes="(.*?)"', done.stdout)[1].replace("&quot;", '"'))
+    assert int(re.search(r'data-width="(\d+)"', done.stdout)[1]) <= width
+    assert [box[0] for box in boxes] == [
+        "verdict", "forest", "differences", "curves", "classes", "confusion", "picture",
+    ]  # fmt: skip
+    pixels = np.asarray(Image.open(shot).convert("L"), dtype=float)
+    for name, x, y, wide, high in boxes:
+        assert y + high <= height, f"{name} is below the screenshot"
+        part = pixels[int(y) : int(y + high), max(int(x), 0) : int(x + wide)]
+        assert part.min() < 128 < part.max(), f"nothing is seen of {name}"
+    tone = np.asarray(Image.open(shot).convert("RGB"))[int(boxes[0][2]) + 20, int(boxes[0][1]) + 3]
+    assert tuple(tone) == (0x00, 0x72, 0xB2)  # good news
