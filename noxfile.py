@@ -6,6 +6,8 @@ where it is not. Versions are those of constraints.txt, except in `minimums`.
 
 from __future__ import annotations
 
+import shutil
+from functools import partial
 from pathlib import Path
 
 import nox
@@ -18,6 +20,8 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 DEFAULT_PYTHON = "3.12"
 ROOT = Path(__file__).parent
 CONSTRAINTS = ["--constraint", str(ROOT / "constraints.txt")]
+NEW_PLUGIN = "ganaug-mygan"  # written by `ganaug plugins new` in a session
+PLUGINS = [*sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml")), NEW_PLUGIN]
 GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
 
 
@@ -67,14 +71,49 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session(python=DEFAULT_PYTHON)
-def plugins(session: nox.Session) -> None:
-    """Install every distribution in plugins/ beside ganaug and run its tests."""
-    folders = sorted(path.parent for path in (ROOT / "plugins").glob("*/pyproject.toml"))
-    if not folders:
-        session.log("There are no plugins in plugins/ yet.")
-        return
-    _install(session, "test")
-    for folder in folders:
-        session.install(*CONSTRAINTS, "--editable", str(folder))
-    for folder in folders:
-        session.run("pytest", "--rootdir", str(folder), str(folder / "tests"))
+@nox.parametrize("plugin", PLUGINS)
+def plugins(session: nox.Session, plugin: str) -> None:
+    """Install the wheels of ganaug and of one plugin into an empty environment and run its tests.
+
+    Each of plugins/ in an environment of its own, so that what it needs must be what it asks for;
+    and `mygan`, which ``ganaug plugins new`` writes there, and which every command then takes.
+    """
+    place = Path(session.create_tmp()).resolve()
+    shutil.rmtree(place)
+    place.mkdir()
+    session.install(*CONSTRAINTS, _wheel(session, ROOT, place))
+    session.chdir(place)  # nothing is imported from the checkout
+    folder = ROOT / "plugins" / plugin
+    if plugin == NEW_PLUGIN:
+        folder = place / plugin
+        session.run("ganaug", "plugins", "new", "mygan")
+    test = nox.project.dependency_groups(nox.project.load_toml(folder / "pyproject.toml"), "test")
+    session.install(*CONSTRAINTS, _wheel(session, folder, place), *test)
+    session.run("pytest", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder / "tests"))
+    session.run("ganaug", "plugins", "list")
+    if plugin == NEW_PLUGIN:
+        _use_mygan(session)
+
+
+def _wheel(session: nox.Session, folder: Path, place: Path) -> str:
+    """Build the wheel of a distribution in a place and return where it is."""
+    before = set(place.glob("*.whl"))
+    if session.venv_backend == "uv":
+        session.run("uv", "build", "--wheel", "--out-dir", str(place), str(folder))
+    else:
+        build = ["python", "-m", "pip", "wheel", "--no-deps", "--wheel-dir"]
+        session.run(*build, str(place), str(folder))
+    (wheel,) = set(place.glob("*.whl")) - before
+    return str(wheel)
+
+
+def _use_mygan(session: nox.Session) -> None:
+    """Check, train, sample, evaluate and benchmark a plugin that ganaug knows nothing of."""
+    ganaug = partial(session.run, "ganaug")
+    ganaug("plugins", "check", "mygan", "--set", "width=8")
+    ganaug("fit", "digits", "--generator", "mygan", "--images", "128", "--out", "out/mygan")
+    ganaug("sample", "out/mygan", "-n", "8", "--out", "out/samples")
+    ganaug("evaluate", "out/mygan", "--data", "digits", "--metric", "kid")
+    small = ["--folds", "2", "--repeats", "1", "--steps", "5", "--images", "64"]
+    arms = ["--arm", "untreated", "--arm", "synthetic", "--generator", "mygan"]
+    ganaug("benchmark", "digits", "--out", "out/benchmark", *arms, *small)

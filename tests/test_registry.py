@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import textwrap
@@ -7,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from distributions import write_distribution
 
 from ganaug import Arm, Config, GeneratorPlugin, Registry, Study, hookimpl
 from ganaug.errors import PluginConflictError, PluginError, UnknownPluginError
@@ -48,16 +50,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
     """Install a distribution ganaug-NAME with one entry point: a module of that code."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def install(name: str, code: str, version: str = "1.2.0", entry: str = "") -> None:
-        module = f"installed_{name}"
-        monkeypatch.delitem(sys.modules, module, raising=False)
-        (tmp_path / f"{module}.py").write_text(textwrap.dedent(code))
-        info = tmp_path / f"ganaug_{name}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: ganaug-{name}\nVersion: {version}\n"
-        )
-        (info / "entry_points.txt").write_text(f"[ganaug]\n{entry or name} = {module}\n")
+    def install(name: str, code: str, **options: str) -> None:
+        monkeypatch.delitem(sys.modules, f"installed_{name}", raising=False)
+        write_distribution(tmp_path, name, code, **options)
 
     return install
 
@@ -292,6 +287,48 @@ def test_strangers_with_one_name_conflict_by_distribution(install):
     assert not registry.broken
     with pytest.raises(PluginConflictError, match=r"ganaug-one 1\.2\.0 and ganaug-two 2\.0"):
         registry.generators["same"]
+
+
+def test_a_stranger_with_the_name_of_a_builtin_conflicts_with_it(install):
+    install("taken", GOOD.format(name="dcgan"))
+    registry = Registry.load()
+    with pytest.raises(
+        PluginConflictError,
+        match=r"'dcgan': ganaug [\d.]+ \(built-in\) and ganaug-taken 1\.2\.0. Uninstall all but",
+    ):
+        registry.generators["dcgan"]
+
+
+@pytest.mark.parametrize(
+    "needs", ["ganaug>=99", "Ganaug (<0.0.1)", 'ganaug>=98,<99; python_version>"3"']
+)
+def test_a_plugin_for_another_ganaug_is_reported_before_it_is_imported(install, needs):
+    install("newer", "raise SystemExit('imported')", needs=needs)
+    registry = Registry.load()
+    assert registry.broken[0].distribution == "ganaug-newer 1.2.0"
+    wanted = (
+        r"It needs ganaug[<>]\S+, and this is ganaug \S+\. Install versions of both that go tog"
+    )
+    assert re.match(wanted, broken(registry, "newer"))
+    with pytest.raises(
+        UnknownPluginError, match=r"'newer' of ganaug-newer 1\.2\.0 .* It needs gan"
+    ):
+        registry.generators["newer"]
+
+
+@pytest.mark.parametrize(
+    "needs",
+    ["ganaug", "ganaug>=0.1.0", "ganaug-other>=99", "no requirement !", 'ganaug>=99; extra == "x"'],
+)
+def test_a_plugin_for_this_ganaug_is_imported(install, needs):
+    install("fits", GOOD.format(name="fits"), needs=needs)
+    assert "fits" in Registry.load().generators
+
+
+def test_a_development_version_of_ganaug_is_what_a_plugin_can_ask_for(install, monkeypatch):
+    monkeypatch.setattr("ganaug.registry.__version__", "0.2.0.dev1")
+    install("fits", GOOD.format(name="fits"), needs="ganaug>=0.1.0")
+    assert "fits" in Registry.load().generators
 
 
 def test_a_builtin_that_fails_is_an_error(monkeypatch):

@@ -13,6 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Self, TypeVar, cast
 
 import pluggy
+from packaging.requirements import InvalidRequirement, Requirement
 
 from ganaug import __version__
 from ganaug.errors import PluginConflictError, PluginError, UnknownPluginError, nearest
@@ -37,6 +38,7 @@ _BUILTINS = (
     "ganaug.builtin.extractors.plugin",
     "ganaug.builtin.metrics.plugin",
     "ganaug.builtin.policies.plugin",
+    "ganaug.builtin.studies.plugin",
 )
 
 _RECORDS: dict[str, type[Any]] = {
@@ -235,10 +237,33 @@ class Registry:
     def _load_entry(self, entry: EntryPoint) -> None:
         distribution = f"{entry.dist.name} {entry.dist.version}" if entry.dist else entry.value
         try:
+            _check_requirement(entry)
             self._listings += _listings(_import(entry.value, entry.load), distribution)
         except PluginError as error:
             self._broken.append(
                 BrokenPlugin(name=entry.name, distribution=distribution, reason=_one_line(error))
+            )
+
+
+def _check_requirement(entry: EntryPoint) -> None:
+    """Raise PluginError when a distribution was made for another version of ganaug than this.
+
+    An installer sees to that, unless it is told not to, or ganaug is changed afterwards.
+    """
+    if entry.dist is None:
+        return
+    for text in entry.dist.requires or ():
+        try:
+            needed = Requirement(text)
+        except InvalidRequirement:
+            continue
+        applies = needed.marker is None or needed.marker.evaluate({"extra": ""})
+        if needed.name.lower() != PROJECT_NAME or not applies:
+            continue
+        if not needed.specifier.contains(__version__, prereleases=True):
+            raise PluginError(
+                f"It needs {PROJECT_NAME}{needed.specifier}, and this is {PROJECT_NAME} "
+                f"{__version__}. Install versions of both that go together."
             )
 
 

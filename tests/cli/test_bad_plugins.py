@@ -1,0 +1,128 @@
+"""Bad plugins: each is named with its distribution and what is wrong, and hurts nobody else."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+
+import pytest
+from distributions import write_distribution
+
+from ganaug.scaffold import write_plugin
+
+HOOK = """
+from ganaug import Config, GeneratorPlugin, hookimpl
+
+@hookimpl
+def ganaug_generators():
+    yield GeneratorPlugin(name="awry", summary="A.", config=Config, build=lambda config, spec: None)
+"""
+
+UNUSABLE = {
+    "raises on import": ("import ganaug_no_such_module", "", "No module named 'ganaug_no_such"),
+    "yields the wrong type": (
+        HOOK.replace("GeneratorPlugin(name", "dict(name"),
+        "",
+        "Hook ganaug_generators must yield GeneratorPlugin records; got {",
+    ),
+    "declares an argument": (
+        HOOK.replace("generators()", "generators(spec)"),
+        "",
+        "hook 'ganaug_generators' ",
+    ),
+    "needs a newer ganaug": (HOOK, "ganaug>=99", "It needs ganaug>=99, and this is ganaug 0."),
+}
+
+#: What is added to a generator that keeps its promises, the check that it then fails, and how.
+BROKEN = {
+    "on another device": (
+        """
+        def built(config, spec):
+            return Awry(config, spec).to("meta")
+        """,
+        "builds-on-the-cpu",
+        "was built on meta; leave devices to the training loop",
+    ),
+    "out of range": (
+        """
+        class TooBright(Awry):
+            def sample(self, labels, *, rng):
+                return 3 * super().sample(labels, rng=rng)
+
+        built = TooBright
+        """,
+        "shape-dtype-and-range",
+        "expected [-1, 1]",
+    ),
+    "of the wrong shape": (
+        """
+        class Cropped(Awry):
+            def sample(self, labels, *, rng):
+                return super().sample(labels, rng=rng)[:, :, 1:]
+
+        built = Cropped
+        """,
+        "shape-dtype-and-range",
+        "sampled (3, 1, 15, 16); expected (3, 1, 16, 16)",
+    ),
+    "no generator": (
+        """
+        def built(config, spec):
+            return "a generator"
+        """,
+        "builds-on-the-cpu",
+        "build returned 'a generator'; expected a ganaug.Generator",
+    ),
+}
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    def install(code, **options):
+        monkeypatch.delitem(sys.modules, "installed_awry", raising=False)
+        write_distribution(tmp_path, "awry", code, **options)
+
+    return install
+
+
+@pytest.mark.parametrize(("code", "needs", "reason"), UNUSABLE.values(), ids=list(UNUSABLE))
+def test_a_plugin_that_cannot_be_used_says_whose_it_is_and_why(
+    ganaug, install, code, needs, reason
+):
+    install(code, needs=needs)
+    for command in (
+        ("plugins", "check", "awry"),
+        ("fit", "digits", "--generator", "awry", "--out", "run"),
+    ):
+        result = ganaug(*command)
+        assert result.code == 2
+        assert "The plugin 'awry' of ganaug-awry 1.2.0 could not be loaded: " in result.err
+        assert reason in result.err
+        assert len(result.err.splitlines()) == 1
+    assert ganaug("plugins", "check", "divergence").code == 0
+    assert "ganaug-awry 1.2.0" in ganaug("plugins", "list").out
+
+
+def test_a_taken_name_says_who_else_has_it(ganaug, install):
+    install(HOOK.replace('"awry"', '"dcgan"'))
+    result = ganaug("fit", "digits", "--generator", "dcgan", "--out", "run")
+    assert result.code == 2
+    assert "2 plugins provide the generator 'dcgan': ganaug 0." in result.err
+    assert "(built-in) and ganaug-awry 1.2.0. Uninstall all but one." in result.err
+
+
+@pytest.mark.parametrize(("code", "check", "reason"), BROKEN.values(), ids=list(BROKEN))
+def test_a_generator_that_breaks_a_promise_is_named_with_its_distribution_and_the_check(
+    ganaug, install, tmp_path, code, check, reason
+):
+    module = write_plugin("awry", tmp_path / "elsewhere") / "src" / "ganaug_awry" / "__init__.py"
+    good = module.read_text().replace("build=Awry", "build=built")
+    install(good + textwrap.dedent(code))
+    result = ganaug("plugins", "check", "awry", "--set", "width=8")
+    assert result.code == 2
+    wanted = f"GeneratorPlugin 'awry' of ganaug-awry 1.2.0 fails '{check}': "
+    (line,) = [line for line in result.out.splitlines() if line.startswith(wanted)]
+    assert reason in line

@@ -1,0 +1,400 @@
+"""Each check of the other kinds is failed by a plugin that breaks that promise, and only that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ganaug import (
+    Arm,
+    Config,
+    DatasetPlugin,
+    EvaluatorPlugin,
+    FeatureEvaluator,
+    FeatureExtractor,
+    FeatureExtractorPlugin,
+    ImageSpec,
+    Registry,
+    StoppingPolicy,
+    StoppingPolicyPlugin,
+    Study,
+)
+from ganaug.errors import ConfigError, DataError
+from ganaug.testing import checks_for, datasets, evaluators, extractors, policies, studies
+from ganaug.testing.images import example_images
+
+
+class Forgetful(Config):
+    """Writes another number than it has."""
+
+    number: int = 1
+
+    def to_fields(self):
+        return {"number": self.number + 1}
+
+
+def failed(record, **options):
+    return [check.name for check in checks_for(record, **options) if not check.result().passed]
+
+
+def prove(proofs, make, checks, **options):
+    """Every check has a proof, which fails it and only it; the good one fails none."""
+    assert failed(make(), **options) == []
+    assert {name: failed(make(broken), **options) for name, broken in proofs.items()} == {
+        name: [name] for name in checks
+    }
+
+
+# --- stopping policies ----------------------------------------------------------------------------
+
+
+class After(StoppingPolicy):
+    def __init__(self, config):
+        self.asked = 0
+
+    def reason_to_stop(self, history):
+        return "enough" if len(history) > 50 else None
+
+
+class Hasty(After):
+    def reason_to_stop(self, history):
+        return "too late" if len(history) != 1 else None
+
+
+class SaysYes(After):
+    def reason_to_stop(self, history):
+        return True if len(history) > 50 else None
+
+
+class Counts(After):
+    def reason_to_stop(self, history):
+        self.asked += 1
+        return "asked too often" if self.asked > 2 and history else None
+
+
+class NotHere(After):
+    def __init__(self, config):
+        self.limit = lambda: 50
+
+
+class ForgetfulPolicy(After):
+    pass
+
+
+def policy(build=After):
+    config = Forgetful if build is ForgetfulPolicy else Config
+    return StoppingPolicyPlugin(name="mine", summary="Mine.", config=config, build=build)
+
+
+def test_each_check_of_policies_is_proved():
+    proofs = {
+        "config-round-trip": ForgetfulPolicy,
+        "silent-before-the-first-step": Hasty,
+        "gives-reasons-in-words": SaysYes,
+        "pure": Counts,
+        "travels-to-workers": NotHere,
+    }
+    prove(proofs, policy, policies.CHECKS)
+
+
+# --- datasets -------------------------------------------------------------------------------------
+
+IMAGES = example_images(ImageSpec(channels=1, height=8, width=8, class_names=("a", "b")))
+
+
+def opens(change=lambda images: images):
+    def open_(config, location):
+        if not location.exists():
+            raise DataError(f"{location} is not there.")
+        return change(IMAGES)
+
+    return open_
+
+
+class Local(list):
+    """Pixels that no other process can have."""
+
+    def __reduce__(self):
+        raise TypeError("stays here")
+
+
+def shuffled(images):
+    return images.subset(np.random.default_rng().permutation(len(images)))
+
+
+DATASETS = {
+    "config-round-trip": {"config": Forgetful},
+    "claims-in-whole-numbers": {"claims": lambda location: 0.5},
+    "refuses-what-is-not-there": {"open": lambda config, location: IMAGES},
+    "values-in-range": {"open": opens(lambda images: replace(images, value_range=(0.0, 1.0)))},
+    "rows-have-names": {"open": opens(lambda images: replace(images, ids=("same",) * len(images)))},
+    "opens-the-same-again": {"open": opens(shuffled)},
+    "travels-to-workers": {
+        "open": opens(lambda images: replace(images, pixels=Local(images.pixels)))
+    },
+}
+
+
+def dataset(changes=None):
+    fields = {"config": Config, "open": opens(), "claims": lambda location: int(location.exists())}
+    return DatasetPlugin(name="mine", summary="Mine.", **{**fields, **(changes or {})})
+
+
+def test_each_check_of_datasets_is_proved(tmp_path):
+    prove(DATASETS, dataset, datasets.CHECKS, location=tmp_path)
+
+
+def test_datasets_are_checked_on_something_to_open():
+    with pytest.raises(ConfigError, match="need something to open: give a location"):
+        checks_for(dataset())
+
+
+# --- feature extractors ---------------------------------------------------------------------------
+
+
+class Means(FeatureExtractor):
+    """Mean colours, less those of the images that it was prepared on."""
+
+    dimension = 3
+    size = None
+    channels = 3
+    dtype = "float32"
+    resize = "none"
+
+    def __init__(self, config, spec):
+        self.learned = torch.zeros(3)
+
+    def prepare(self, images):
+        self.learned = torch.from_numpy(np.asarray(images.pixels)).float().mean((0, 2, 3)) / 255
+
+    def extract(self, images):
+        return images.mean((2, 3)) - self.learned
+
+    @property
+    def fingerprint(self):
+        return str(self.learned.tolist())
+
+    def state_dict(self):
+        return {"learned": self.learned}
+
+    def load_state_dict(self, state):
+        self.learned = state["learned"]
+
+
+class OtherShape(Means):
+    dimension = 4
+
+
+class OfTheBatch(Means):
+    def extract(self, images):
+        return images.mean((2, 3)) / (1 + images.abs().mean())
+
+
+class NewEachTime(Means):
+    count = 0
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        type(self).count += 1
+        self.number = type(self).count
+
+    @property
+    def fingerprint(self):
+        return f"{super().fingerprint} {self.number}"
+
+    def state_dict(self):
+        return {**super().state_dict(), "number": torch.tensor(self.number)}
+
+    def load_state_dict(self, state):
+        super().load_state_dict(state)
+        self.number = int(state["number"])
+
+
+class LearnsInVain(Means):
+    def state_dict(self):
+        return {}
+
+    def load_state_dict(self, state):
+        pass
+
+
+class Noisy(Means):
+    def extract(self, images):
+        torch.rand(1)
+        return super().extract(images)
+
+
+class ForgetfulMeans(Means):
+    pass
+
+
+def extractor(build=Means):
+    config = Forgetful if build is ForgetfulMeans else Config
+    return FeatureExtractorPlugin(name="mine", summary="Mine.", config=config, build=build)
+
+
+def test_each_check_of_extractors_is_proved():
+    proofs = {
+        "config-round-trip": ForgetfulMeans,
+        "declared-shape": OtherShape,
+        "one-image-at-a-time": OfTheBatch,
+        "stable-fingerprint": NewEachTime,
+        "fingerprint-of-what-it-learned": LearnsInVain,
+        "leaves-the-global-rng-alone": Noisy,
+    }
+    prove(proofs, extractor, extractors.CHECKS)
+
+
+# --- evaluators -----------------------------------------------------------------------------------
+
+
+class Distance(FeatureEvaluator):
+    higher_is_better = False
+    ranges = {"distance": (0.0, 1e9)}  # noqa: RUF012  # as a plugin's author would write it
+
+    def __init__(self, config, extractor):
+        super().__init__(extractor)
+
+    def compute(self):
+        means = (self.features(role).mean(dim=0) for role in ("holdout", "synthetic"))
+        return {"distance": float((next(means) - next(means)).norm())}
+
+
+class OutOfRange(Distance):
+    ranges = {"distance": (-2.0, -1.0)}  # noqa: RUF012  # as above
+
+
+class WrongWay(Distance):
+    higher_is_better = True
+
+
+class ByBatch(Distance):
+    def update(self, images, *, role, labels=None):
+        super().update(images, role=role, labels=labels)
+        self.batches = getattr(self, "batches", 0) + 1
+
+    def reset(self):
+        super().reset()
+        self.batches = 0
+
+    def compute(self):
+        return {"distance": super().compute()["distance"] * self.batches}
+
+
+class ByOrder(Distance):
+    def update(self, images, *, role, labels=None):
+        self.first = getattr(self, "first", None) or role
+        super().update(images, role=role, labels=labels)
+
+    def reset(self):
+        super().reset()
+        self.first = None
+
+    def compute(self):
+        return {"distance": super().compute()["distance"] + (self.first == "synthetic")}
+
+
+class Remembers(Distance):
+    started = False
+
+    def reset(self):
+        if not self.started:
+            super().reset()
+            self.started = True
+
+
+class MakesDo(Distance):
+    minimum_images = 0
+
+    def compute(self):
+        return super().compute() if self._features["holdout"] else {"distance": 0.0}
+
+
+class Draws(Distance):
+    def compute(self):
+        torch.rand(1)
+        return super().compute()
+
+
+class ForgetfulDistance(Distance):
+    pass
+
+
+def evaluator(build=Distance):
+    config = Forgetful if build is ForgetfulDistance else Config
+    return EvaluatorPlugin(name="mine", summary="Mine.", config=config, build=build)
+
+
+def test_each_check_of_evaluators_is_proved():
+    proofs = {
+        "config-round-trip": ForgetfulDistance,
+        "named-finite-numbers": OutOfRange,
+        "better-for-the-same-law": WrongWay,
+        "any-batch-size": ByBatch,
+        "any-order-of-roles": ByOrder,
+        "forgets-on-reset": Remembers,
+        "refuses-too-few": MakesDo,
+        "leaves-the-global-rng-alone": Draws,
+    }
+    prove(proofs, evaluator, evaluators.CHECKS)
+
+
+# --- studies --------------------------------------------------------------------------------------
+
+PLAIN = Arm(name="plain", summary="As it is.")
+GROWN = Arm(name="grown", summary="Grown.", synthetic="beside")
+STUDY = Study(name="mine", summary="Mine.", arms=(PLAIN, GROWN))
+
+STUDIES = {
+    "plain-data": {"paper": print},
+    "says-what-it-is": {"summary": ""},
+    "fields-that-can-be-run": {"measure": "beauty"},
+    "a-generator-that-there-is": {"settings": {"widht": "3"}},
+    "none-can-be-chosen": {"ratios": (1.0,)},
+    "arms-differ": {"arms": (PLAIN, GROWN, replace(PLAIN, name="same"))},
+    "arms-run": {"learning_rate": -1.0},
+}
+
+
+def test_each_check_of_studies_is_proved():
+    prove(STUDIES, lambda changes=None: replace(STUDY, **(changes or {})), studies.CHECKS)
+
+
+# --- the built-ins --------------------------------------------------------------------------------
+
+LIGHT = [
+    listing.record
+    for name in ("metrics", "extractors", "policies", "studies")
+    for listing in Registry([f"ganaug.builtin.{name}.plugin"]).listings
+    if listing.name != "inception"  # needs weights that are downloaded
+]
+NEEDED = {"classifier": {"total_images": 1000}, "max-images": {"images": 10}, "max-seconds": {"seconds": 10.0},
+          "max-epochs": {"epochs": 3}, "max-batches": {"batches": 10}}  # fmt: skip
+
+
+@pytest.mark.parametrize("record", LIGHT, ids=lambda record: record.name)
+def test_the_built_ins_pass(record):
+    assert failed(record, settings=NEEDED.get(record.name)) == []
+
+
+@pytest.mark.parametrize("name", ["csv", "folder", "npz"])
+def test_the_built_in_sources_pass(name, tmp_path):
+    if name == "npz":
+        location = tmp_path / "set.npz"
+        np.savez(location, images=np.asarray(IMAGES.pixels)[:, 0], labels=IMAGES.labels)
+    else:
+        location = tmp_path / "set"
+        for row, label in enumerate(IMAGES.labels):
+            folder = location / "ab"[label]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.asarray(IMAGES.pixels)[row, 0]).save(folder / f"{row}.png")
+    if name == "csv":
+        lines = [
+            f"{'ab'[label]}/{row}.png,{'ab'[label]}" for row, label in enumerate(IMAGES.labels)
+        ]
+        (location / "labels.csv").write_text("\n".join(["file,label", *lines]))
+    assert failed(Registry.load().datasets[name], location=location) == []
