@@ -16,6 +16,11 @@ from ganaug import Generator, ImageSpec, LabelledImages, Loss, Phase
 
 _ROOT = Path(__file__).resolve().parents[1]
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # One thread for each of several processes: threads that share a core wait for each other.
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of processes that tests start
+
 
 @pytest.fixture(scope="session", autouse=True)
 def ctrl_c_works() -> Iterator[None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
 from dataclasses import replace
 
@@ -74,6 +75,31 @@ def test_a_policy_that_reads_scores_gets_them(patients, tmp_path):
     fitted.save(tmp_path / "run")
     assert len(Run.open(tmp_path / "run").read_history(None, until_step=99)) == 1
     assert "validation" in {split for _, split in rows_of(tmp_path / "run")}
+
+
+def test_a_loop_breaker_breaks_off_and_a_saved_run_says_which_weights_it_has(patients, tmp_path):
+    stop = ("loop-breaker:max_epochs=3,end_batch=2", "max-images:images=1000 and plateau")
+    fitted = augmenter(stop=stop, select="best", eval_every=16, total_images=9999).fit(patients)
+    fitted.save(tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "selection.json").read_text())
+    assert (found["select"], found["metric"]) == ("best", "kid")
+    (part,) = found["parts"]
+    assert part["stopped"] == "3 epochs of 2 batches are over"
+    assert (part["part"], part["trained_steps"]) == ("all classes", 6)
+    run = Run.open(tmp_path / "run")
+    scores = {r.images_seen: r.metrics for r in run.recorded_history(None) if r.metrics}
+    assert part["images_seen"] == min(scores, key=lambda images: scores[images]["kid"])
+    assert part["scores"] == scores[part["images_seen"]]
+    assert "selection.json" in json.loads((tmp_path / "run" / "manifest.json").read_text())
+    SyntheticAugmenter.load(tmp_path / "run").save(tmp_path / "copy")
+    assert json.loads((tmp_path / "copy" / "selection.json").read_text()) == found
+
+
+def test_weights_that_were_not_scored_in_training_are_scored_at_its_end(patients, tmp_path):
+    augmenter(select="average", eval_every=48).fit(patients).save(tmp_path / "average")
+    (part,) = json.loads((tmp_path / "average" / "selection.json").read_text())["parts"]
+    assert part["weights"] == "average"
+    assert set(part["scores"]) == {"kid", "kid_subset_std"}
 
 
 def test_nothing_is_put_aside_unless_it_is_needed_whatever_the_rows_say(patients, tmp_path):

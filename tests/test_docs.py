@@ -1,8 +1,8 @@
 """README and docs say what is true: their code runs, their commands are accepted.
 
-Three things are changed before an example runs, so that it takes seconds: a budget of training
+Some things are changed before an example runs, so that it takes seconds: a budget of training
 images (``total_images=...``, ``--images``) becomes 64, ``--minutes`` becomes ``--images 64``, and
-scores are computed every 32 images (``--eval-every``).
+scores are computed every 32 images (``--eval-every``); a benchmark has two folds and eight steps.
 Examples of one page share a folder and their variables.
 """
 
@@ -30,7 +30,15 @@ from ganaug.cli import main
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-WITH_CODE = ["README.md", "api.md", "evaluation.md", "medical.md", "plugins.md", "quickstart.md"]
+WITH_CODE = [
+    "README.md",
+    "api.md",
+    "benchmark.md",
+    "evaluation.md",
+    "medical.md",
+    "plugins.md",
+    "quickstart.md",
+]
 
 _FENCE = re.compile(
     r"^```(?:\{code-block\} )?(\S*)\n(?::caption: (\S+)\n\n)?(.*?)^```$", re.M | re.S
@@ -152,6 +160,11 @@ def write_films(rng):
 def small(text):
     text = re.sub(r"\btotal_images=[\d_]+", "total_images=64", text)
     text = re.sub(r"--eval-every \d+", "--eval-every 32", text)
+    tiny = "--folds 2 --repeats 1 --steps 8"
+    text = re.sub(r"--folds \d+ --repeats \d+ --steps \d+", tiny, text)
+    text = re.sub(
+        r"^(ganaug benchmark \S+ --out \S+)$", rf"\1 {tiny} --images 64", text, flags=re.M
+    )
     return re.sub(r"--(images|minutes) [\d_]+", "--images 64", text)
 
 

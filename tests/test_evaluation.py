@@ -20,6 +20,7 @@ from ganaug import (
     hookimpl,
 )
 from ganaug.checkpoints import read_tensors, write_tensors
+from ganaug.copies import CopyGate
 from ganaug.errors import (
     ConfigError,
     DataError,
@@ -32,7 +33,6 @@ from ganaug.evaluation import evaluate_run
 from ganaug.fitting import Recipe, fit_part, make_model, plan_parts, start_training
 from ganaug.hashes import hash_images
 from ganaug.memorisation import Memorisation
-from ganaug.model import ImageModel
 from ganaug.pixels import to_signed
 from ganaug.run_config import describe_run
 from ganaug.runs import Run
@@ -213,28 +213,28 @@ def test_what_is_scored_is_what_sample_draws(run):
 
 
 def test_a_class_of_which_copies_were_dropped_is_noted(run, monkeypatch):
-    def mostly_copies(self, pixels):
+    def mostly_copies(self, pixels, value_range):
         return np.arange(len(pixels)) >= (2 if len(pixels) == 6 else 0)
 
-    monkeypatch.setattr(ImageModel, "_is_copy", mostly_copies)
+    monkeypatch.setattr(CopyGate, "find", mostly_copies)
     found = evaluate(run)
     assert found.roles.synthetic.counts == {"a": 2, "b": 2}
-    assert found.notes[0].startswith("Class 'a': 2 of 6 synthetic images; the others")
-    monkeypatch.setattr(ImageModel, "_is_copy", lambda self, pixels: np.ones(len(pixels), bool))
-    with pytest.raises(DataError, match="hands out no image"):
+    assert found.notes[0].startswith("Class 'a': 2 of 6 synthetic images; the run's filters")
+    monkeypatch.setattr(CopyGate, "find", lambda self, pixels, _: np.ones(len(pixels), bool))
+    with pytest.raises(DataError, match=r"hands out no image.*near copies of training images \(\d"):
         evaluate(run)
 
 
 def test_how_many_copies_took_no_part_is_noted(run, monkeypatch):
-    def first_is_a_copy(self, pixels):
+    def first_is_a_copy(self, pixels, value_range):
         return np.arange(len(pixels)) < (len(pixels) == 6)
 
     assert not any("took no part" in note for note in evaluate(run).notes)
-    monkeypatch.setattr(ImageModel, "_is_copy", first_is_a_copy)
+    monkeypatch.setattr(CopyGate, "find", first_is_a_copy)
     found = evaluate(run)
     assert found.roles.synthetic.counts == {"a": 6, "b": 6}
     (note,) = (note for note in found.notes if "took no part" in note)
-    assert note.startswith("2 draws that the copy gate took for copies of training images")
+    assert note.startswith("2 draws that the run's filters dropped took no part (near copies")
 
 
 def test_that_the_run_has_memorised_is_noted(run, monkeypatch):

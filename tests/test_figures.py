@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -214,6 +215,14 @@ def test_each_training_of_a_run_has_a_curve():
     figure = draw_history({"rare": history(30), "common": history(20)}, title="run")
     axes = figure.get_axes()[1]
     assert [line.get_label() for line in axes.get_lines()] == ["rare", "common"]
+
+
+def test_a_training_that_lacks_a_loss_has_no_curve_of_it():
+    without = History(replace(step, losses={"generator/adversarial": 1.0}) for step in history(30))
+    figure = draw_history({"first": history(30), "then": without}, title="run")
+    drawn = {axes.get_title(loc="left"): len(axes.get_lines()) for axes in figure.get_axes()}
+    assert drawn["generator loss: adversarial"] == 2
+    assert drawn["discriminator loss: r1"] == 1
 
 
 def test_a_long_training_is_drawn_as_means_of_steps():

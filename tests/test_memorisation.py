@@ -157,7 +157,7 @@ def test_fit_warns_of_a_generator_that_has_memorised(monkeypatch):
     )
     with (
         pytest.warns(UserWarning, match=r"has memorised training images: 100.0% \(256 of 256\)"),
-        pytest.warns(UserWarning, match="0 of 6 images; 24 of 24 drawn were copies"),
+        pytest.warns(UserWarning, match=r"0 of 6 images; of 24 drawn, dropped: near copies"),
     ):
         augmenter.fit(data)
     assert augmenter.model_.memorisation.flagged

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ganaug.cards import render_scores, with_scores
-from ganaug.reading import count_text, read_scores, resize_rules, score_rows
+from ganaug.reading import count_text, growth_text, read_scores, resize_rules, score_rows
 from ganaug.scoring import Score
+from ganaug.stopping import Progress
 
 
 def score(value=0.05, interval=(0.04, 0.06), floor=0.01, **fields):
@@ -254,3 +255,24 @@ def test_a_card_without_the_section_gets_one_before_what_it_is_not_for():
     old = CARD.replace("## Scores\n\nNone yet.\n\n", "")
     assert with_scores(old, section([score()])) == with_scores(CARD, section([score()]))
     assert with_scores("# Title\n", section([score()])).startswith("# Title\n\n## Scores\n")
+
+
+@pytest.mark.parametrize(
+    ("logs", "text"),
+    [
+        ({}, ""),
+        ({"resolution": 64.0, "alpha": 1.0}, ""),
+        (
+            {"resolution": 64.0, "alpha": 0.2},
+            "trained up to 64 px of 64, which was still fading in",
+        ),
+        ({"resolution": 32.0}, "trained up to 32 px of 64; images are enlarged to 64 px"),
+        (
+            {"resolution": 32.0, "alpha": 0.2},
+            "trained up to 32 px of 64, which was still fading in; images are enlarged to 64 px",
+        ),
+    ],
+)
+def test_what_has_not_grown_to_the_end_is_said(logs, text):
+    progress = Progress(images_seen=1, step=1, epoch=0, losses={}, logs=logs)
+    assert growth_text(progress, 64) == text

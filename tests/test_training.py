@@ -251,6 +251,45 @@ def test_resuming_before_at_and_after_a_change_of_stage_is_exact(blobs, cut):
     assert_same_weights(whole.ema.network, resumed.ema.network)
 
 
+class Watchful(TinyGAN):
+    """Wants to see the images before it learns, and takes none that are dark."""
+
+    met = 0
+
+    def advance(self, images_seen, images):
+        if np.asarray(images.pixels).mean() < 1:
+            raise DataError("too dark")
+        met, self.met = self.met, 1
+        return met == 0
+
+
+def test_a_training_can_show_its_images_before_the_first_step_and_is_the_same(blobs):
+    def build(**kwargs):
+        torch.manual_seed(0)
+        generator = Watchful(blobs.spec)
+        return train(generator, blobs, total_images=40, batch_size=8, random_state=0, **kwargs)
+
+    shown, other = build(), build()
+    shown.begin()
+    assert (shown.generator.met, shown.step) == (1, 0)
+    ema = shown.ema
+    assert list(shown) != []
+    assert shown.ema is ema  # the stage began then, and not again
+    list(other)
+    assert_same_weights(shown.generator, other.generator)
+    assert_same_weights(shown.ema.network, other.ema.network)
+    dark = replace(blobs, pixels=np.zeros_like(blobs.pixels))
+    with pytest.raises(DataError, match="too dark"):
+        train(Watchful(blobs.spec), dark, total_images=40).begin()
+
+
+def test_a_training_that_has_begun_stays_as_it_is(blobs):
+    training, _ = run(Watchful(blobs.spec), blobs, 16)
+    training.generator.met = 0
+    training.begin()
+    assert training.generator.met == 0
+
+
 class Poisoned(TinyGAN):
     """Its loss is not a number from a given call until the learning rate is low enough."""
 

@@ -22,15 +22,18 @@ if TYPE_CHECKING:
     )
     from ganaug.registry import Registry
     from ganaug.spec import Batch, ImageSpec, LabelledImages
-    from ganaug.stopping import History, Progress, StoppingPolicy
-    from ganaug.study import Arm, Study
+    from ganaug.stopping import AllOf, AnyOf, History, Progress, StoppingPolicy
+    from ganaug.study import Arm, Budget, Reported, Study
     from ganaug.training import Training, train
 
 #: Where each public name lives; imported when it is first used (PEP 562), so that
 #: ``import ganaug`` stays quick and has no effects.
 _HOMES = {
+    "AllOf": "stopping",
+    "AnyOf": "stopping",
     "Arm": "study",
     "Batch": "spec",
+    "Budget": "study",
     "Config": "config",
     "DatasetPlugin": "plugins",
     "Evaluator": "evaluator",
@@ -47,6 +50,7 @@ _HOMES = {
     "Phase": "generator",
     "Progress": "stopping",
     "Registry": "registry",
+    "Reported": "study",
     "StoppingPolicy": "stopping",
     "StoppingPolicyPlugin": "plugins",
     "Study": "study",
@@ -57,8 +61,11 @@ _HOMES = {
 }
 
 __all__ = [
+    "AllOf",
+    "AnyOf",
     "Arm",
     "Batch",
+    "Budget",
     "Config",
     "DatasetPlugin",
     "Evaluator",
@@ -75,6 +82,7 @@ __all__ = [
     "Phase",
     "Progress",
     "Registry",
+    "Reported",
     "StoppingPolicy",
     "StoppingPolicyPlugin",
     "Study",

@@ -213,19 +213,19 @@ def _draw(
     for index, (name, count) in enumerate(zip(holdout.class_names, counts, strict=True)):
         place = model.class_names.index(name)
         with warnings.catch_warnings():  # the note below says it
-            warnings.filterwarnings("ignore", message=r"Class .* copies of training images")
+            warnings.filterwarnings("ignore", message=r"Class .* images; of .* drawn")
             drawn = model.draw(place, count, seed=class_seed(seed, place))
         pixels.append(drawn)
         labels += [index] * len(drawn)
         if len(drawn) < count:
             notes.append(
-                f"Class {name!r}: {len(drawn)} of {count} synthetic images; the others that were "
-                "drawn are copies of training images."
+                f"Class {name!r}: {len(drawn)} of {count} synthetic images; the run's filters "
+                "dropped the others that were drawn."
             )
     if not labels:
         raise DataError(
-            f"{run} hands out no image: all that its generator draws are copies of training "
-            "images. Train it on more images, or for less long."
+            f"{run} hands out no image: its filters drop all that its generator draws "
+            f"({model.explain_drops()}). Fit it again, on more images or with other filters."
         )
     synthetic = LabelledImages(
         pixels=np.concatenate(pixels),
@@ -233,16 +233,16 @@ def _draw(
         class_names=holdout.class_names,
         value_range=model.output.value_range,
     )
-    return synthetic, [*notes, *_notes_on_copies(model)]
+    return synthetic, [*notes, *_notes_on_drops(model)]
 
 
-def _notes_on_copies(model: ImageModel) -> list[str]:
-    """Say how many draws the copy gate dropped, and what the audit found where it found much."""
+def _notes_on_drops(model: ImageModel) -> list[str]:
+    """Say how many draws filters dropped, and what the audit found where it found much."""
     notes, dropped = [], sum(model.dropped.values())
     if dropped:
         notes.append(
-            f"{dropped:,} draw{'s' * (dropped > 1)} that the copy gate took for copies of "
-            "training images took no part: scores are of images as the run hands them out."
+            f"{dropped:,} draw{'s' * (dropped > 1)} that the run's filters dropped took no part "
+            f"({model.explain_drops()}): scores are of images as the run hands them out."
         )
     if model.memorisation is not None and model.memorisation.flagged:
         notes.append(f"The run has memorised training images: {model.memorisation}.")

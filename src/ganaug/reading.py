@@ -13,10 +13,12 @@ from ganaug.resampling import HALVES
 
 if TYPE_CHECKING:
     from ganaug.scoring import Score
+    from ganaug.stopping import Progress
 
 __all__ = [
     "ScoreRow",
     "count_text",
+    "growth_text",
     "is_primary",
     "is_spread",
     "read_scores",
@@ -253,3 +255,16 @@ def _text(number: float, digits: int | None) -> str:
 
 def _interval(interval: tuple[float, float], digits: int | None) -> str:
     return " to ".join(_text(bound, digits) for bound in interval)
+
+
+def growth_text(progress: Progress, side: int) -> str:
+    """Say how far a generator had grown after a step; nothing where that was all the way.
+
+    side: of the images that it makes, in pixels.
+    """
+    reached = progress.resolution
+    fading = ", which was still fading in" if progress.is_fading else ""
+    if reached is None or (reached >= side and not fading):
+        return ""
+    enlarged = f"; images are enlarged to {side} px" if reached < side else ""
+    return f"trained up to {reached} px of {side}{fading}{enlarged}"

@@ -132,6 +132,16 @@ def test_the_stages_follow_from_the_images_and_not_from_the_length_of_the_traini
     assert equal(*states)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_images_that_are_shown_before_the_first_step_change_nothing(mode: str) -> None:
+    trainings = [start(data(), mode=mode) for _ in range(2)]
+    trainings[0].begin()
+    states = [go_on(training, 5).state_dict() for training in trainings]
+    for state in states:
+        del state["seconds"]
+    assert equal(*states)
+
+
 def test_each_stage_has_its_batch_size() -> None:
     images = data()
     for mode, expected in (("latent", 64), ("decoder_init", 16)):

@@ -51,6 +51,56 @@ def save_npz(name="set.npz", *, labels=(0, 0, 0, 1, 1, 1), **arrays):
     return name
 
 
+# --- generators ------------------------------------------------------------------------------
+
+AEGAN = (
+    *("--generator", "aegan", "--precision", "32-true", "--images", "16"),
+    *("--set", "width=4", "--set", "code_dim=8", "--set", "hidden=8"),
+    *("--set", "autoencoder_batch_size=4", "--set", "batch_size=4"),
+)
+
+
+@pytest.fixture
+def autoencoder(ganaug, photos):
+    """A run that has an autoencoder of the training rows of photos."""
+    trained = ("--set", "autoencoder_images=8")
+    assert ganaug("fit", photos, "--out", "old", *AEGAN, *trained).code == 0
+    return Path("old")
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "mentions"),
+    [
+        ("nowhere", (), "nowhere/generator.safetensors is missing. Expected the directory of a"),
+        ("old", ("--size", 32), "is for images of 1x16x16 (channels x height x width); these are"),
+        ("old", ("--seed", 5), "old was trained on other images (of the classes common, rare)"),
+        ("old", ("--conditioning", "per-class"), "old was trained on other images"),
+        ("old", ("--conditioning", "pretrain-finetune"), "old was trained on other images"),
+        ("old", ("--set", "code_dim=9"), "has code_dim=8; expected 9. Set code_dim=8"),
+    ],
+)
+def test_an_autoencoder_that_does_not_fit(photos, autoencoder, refused, run, options, mentions):
+    settings = AEGAN if "code_dim=9" not in options else (*AEGAN[:8], *AEGAN[10:])
+    taken = (*settings, "--set", f"autoencoder_run={run}", *options)
+    refused("fit", photos, "--out", "new", *taken, mentions=["autoencoder_run: ", mentions])
+
+
+def test_an_autoencoder_that_is_not_finished(photos, autoencoder, refused, ganaug):
+    taken = (*AEGAN, "--set", f"autoencoder_run={autoencoder}")
+    assert ganaug("fit", photos, "--out", "good", *taken).code == 0
+    (autoencoder / "generator.safetensors").unlink()
+    refused("fit", photos, "--out", "new", *taken, mentions="Expected the directory of a finished")
+    again = ganaug("fit", photos, "--out", "good", "--resume", "--images", 32)
+    assert again.code == 0  # it has the autoencoder itself
+
+
+def test_a_size_that_a_generator_cannot_grow_to(photos, refused):
+    refused(
+        *("fit", photos, "--out", "new", "--generator", "pggan", "--size", 20),
+        mentions=["4 or 7 pixels a side, doubled", "got 20x20. Resize with size=16 or size=28"],
+    )
+
+
 # --- images --------------------------------------------------------------------------------
 
 
@@ -177,6 +227,8 @@ def test_an_unknown_plugin_to_show(photos, refused):
         (("--set", "width"), ["FIELD=VALUE", "'width'"]),
         (("--stop", "max-images:image=9"), ["'image'", "'images'"]),
         (("--stop", "max-images:images=few"), ["images", "'few'"]),
+        (("--stop", "plateau and"), ["'plateau and'", "before and after"]),
+        (("--stop", "loop-breaker:end_batch=9"), ["end_batch", "max_epochs"]),
         (("--size", "wide"), ["--size", "integer"]),
         (("--size", "20"), ["DCGAN", "20"]),
         (("--minutes", "0"), ["minutes", "greater than 0"]),

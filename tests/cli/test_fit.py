@@ -54,7 +54,7 @@ def test_a_run_holds_what_it_promises(ganaug, photos):
     assert files == {
         *("run.toml", "splits.csv", "history.jsonl", "generator.safetensors", "card.md"),
         *("references.safetensors", "checkpoint/state.safetensors", "samples/grid.png"),
-        *("manifest.json", "memorisation.json"),
+        *("manifest.json", "memorisation.json", "selection.json"),
     }
     assert "ganaug sample runs/one" in result.out
     assert "ganaug augment photos --run runs/one" in result.out
@@ -389,6 +389,57 @@ def test_scores_that_cannot_be_are_refused_before_anything_is_written(
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert message in result.err
     assert not Path("run").exists()
+
+
+def selection(run):
+    found = json.loads((Path(run) / "selection.json").read_text())
+    listed = json.loads((Path(run) / "manifest.json").read_text())
+    assert "selection.json" in listed
+    return found
+
+
+def test_a_loop_breaker_ends_a_run_which_says_what_it_selected_and_why(ganaug, many):
+    stop = "loop-breaker:max_epochs=2,end_batch=3"
+    options = ("--select", "best", *SCORED, "--images", 999, "--stop", stop)
+    result = ganaug("fit", many, "--out", "run", *options)
+    assert result.code == 0
+    assert "done, 2 epochs of 3 batches are over" in result.out
+    assert "Next:\n  ganaug evaluate run --data many" in result.out
+    found = selection("run")
+    assert (found["select"], found["metric"]) == ("best", "kid")
+    (part,) = found["parts"]
+    assert part["stopped"] == "2 epochs of 3 batches are over"
+    assert (part["weights"], part["compared"], part["trained_steps"]) == ("best", 3, 6)
+    assert part["scores"] == scores("run")[part["images_seen"]]
+    assert part["scores"]["kid"] == min(each["kid"] for each in scores("run").values())
+    said = f"the best of 3 scored, after {part['images_seen']} of 96 images (kid "
+    assert f"Weights: {said}" in result.out
+    card = Path("run/card.md").read_text()
+    assert f"- all classes: {said}" in card
+    assert "it ended since 2 epochs of 3 batches are over" in card
+
+
+def test_each_class_says_which_of_its_weights_were_selected(ganaug, photos):
+    options = ("--conditioning", "per-class", "--select", "average", *TINY)
+    assert ganaug("fit", photos, "--out", "run", *options).code == 0
+    parts = selection("run")["parts"]
+    assert [part["part"] for part in parts] == ["common", "rare"]
+    assert all(part["weights"] == "average" and part["averaged"] == [64] for part in parts)
+
+
+def test_what_a_resumed_run_selected_replaces_what_it_had_before(ganaug, photos):
+    ganaug("fit", photos, "--out", "run", *TINY)
+    assert selection("run")["parts"][0]["images_seen"] == 64
+    ganaug("fit", photos, "--out", "run", "--resume", "--images", 96)
+    assert selection("run")["parts"][0]["images_seen"] == 96
+
+
+def test_all_of_several_policies_must_agree(ganaug, photos):
+    stop = "max-batches:batches=2 and max-images:images=80"
+    result = ganaug("fit", photos, "--out", "run", *TINY, "--images", 960, "--stop", stop)
+    assert "or max-batches:batches=2 and max-images:images=80" in " ".join(result.out.split())
+    assert "done, 5 batches were seen, of 2 and 80 images were seen, of 80" in result.out
+    assert len(history("run")) == 5
 
 
 def test_a_split_with_validation_rows_brings_its_own(ganaug, many):

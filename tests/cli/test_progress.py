@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from ganaug.cli.progress import Budget, _Bar, _Lines, duration, losses_text
+from ganaug.cli.progress import Budget, _Bar, _Lines, duration, losses_text, stage_text
 from ganaug.stopping import Progress
 
 
@@ -37,6 +37,20 @@ def test_losses_are_summed_by_phase():
     assert losses_text(step(10, 1.0)) == "D 0.75 G 1.00"
     both = {"generator/a": 1.0, "guide/b": 2.0}
     assert losses_text(step(10, 1.0, **both)) == "generator 1.00 guide 2.00"
+
+
+def test_a_generator_that_grows_says_where_it_is():
+    assert stage_text(step(10, 1.0)) == ""
+    grown = replace(step(10, 1.0), logs={"resolution": 8.0, "alpha": 0.4})
+    assert stage_text(grown) == "8 px fading in"
+    stable = replace(step(10, 1.0), logs={"resolution": 8.0, "alpha": 1.0})
+    assert stage_text(stable) == "8 px stable"
+    screen = io.StringIO()
+    with _Lines(Console(file=screen, width=200)) as report:
+        report.start("all", Budget(None, None))
+        report.update(stable)
+        report.saved()
+    assert "8 px stable D 0.75 G 1.00" in screen.getvalue()
 
 
 def test_the_newest_score_stays_beside_the_losses():

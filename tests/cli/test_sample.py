@@ -23,7 +23,7 @@ def test_images_a_sheet_and_a_manifest_are_written(ganaug, photos):
     assert (result.code, result.err) == (0, "")
     expected = {f"{name}/{n:05}.png" for name in ("common", "rare") for n in range(3)}
     files = {name for name in tree(Path("out/new")) if "." in name}
-    assert files == expected | {"grid.png", "manifest.csv"}
+    assert files == expected | {"grid.png", "manifest.csv", "filters.json"}
     rows = manifest("out/new")
     assert list(rows[0]) == ["file", "label", "seed", "index", "run"]
     assert {row["file"] for row in rows} == expected

@@ -87,8 +87,8 @@ def make_study(
 
     Of several images of a group, such as a patient, the second is taken when every group has
     given one. Raises ConfigError for an n that is odd or below 4, TooFewImagesError when the
-    holdout has fewer than n / 2 rows, DataError when the generator gives too many copies of
-    training images or images of other channels.
+    holdout has fewer than n / 2 rows, DataError when too few draws pass the filters, or when
+    images are of other channels.
     """
     if n < _FEWEST or n % 2:
         raise ConfigError(
@@ -147,15 +147,15 @@ def _pick(pool: LabelledImages, label: int, n: int, rng: np.random.Generator) ->
 def _draw(
     model: ImageModel, classes: Sequence[int], counts: Sequence[int], seed: int
 ) -> NDArray[Any]:
-    """Draw so many images of each class, copies left out, as ``ganaug sample`` does."""
+    """Draw so many images of each class, past the filters, as ``ganaug sample`` does."""
     parts = []
     for class_, count in zip(classes, counts, strict=True):
         drawn = model.draw(class_, count, seed=class_seed(seed, class_))
         if len(drawn) < count:
             raise DataError(
                 f"Of class {model.class_names[class_]!r}, {len(drawn)} of {count} synthetic "
-                "images could be drawn that are no copies of training images. Fit the run for "
-                "less long, or leave the class out with --class."
+                f"images could be drawn that pass the run's filters ({model.explain_drops()}). "
+                "Fit the run again, or leave the class out with --class."
             )
         parts.append(drawn)
     return np.concatenate(parts)
