@@ -372,8 +372,13 @@ LIGHT = [
     for listing in Registry([f"ganaug.builtin.{name}.plugin"]).listings
     if listing.name != "inception"  # needs weights that are downloaded
 ]
-NEEDED = {"classifier": {"total_images": 1000}, "max-images": {"images": 10}, "max-seconds": {"seconds": 10.0},
-          "max-epochs": {"epochs": 3}, "max-batches": {"batches": 10}}  # fmt: skip
+NEEDED = {
+    "classifier": {"total_images": 1000},
+    "max-images": {"images": 10},
+    "max-seconds": {"seconds": 10.0},
+    "max-epochs": {"epochs": 3},
+    "max-batches": {"batches": 10},
+}
 
 
 @pytest.mark.parametrize("record", LIGHT, ids=lambda record: record.name)
