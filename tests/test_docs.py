@@ -26,6 +26,7 @@ from PIL import Image
 
 from ganaug import hookspecs
 from ganaug.cli import main
+from ganaug.testing import checks_for
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -197,6 +198,42 @@ def test_the_examples_of_a_page_run_from_top_to_bottom(name, clinic, monkeypatch
     monkeypatch.setitem(sys.modules, "example", module := type(sys)("example"))
     execute(page_named(name), vars(module))
     sys.modules.pop("ganaug_tiny", None)
+
+
+def documented_records(folder, monkeypatch):
+    """Records of the page on plugins, each with options of its checks; not those of other files."""
+    settings = {"thumbnails": {"size": 16}, "npy": {"location": folder / "images.npy"}}
+    np.save(
+        folder / "images.npy", np.random.default_rng(0).integers(0, 256, (8, 1, 8, 8), np.uint8)
+    )
+    for block in blocks_of(page_named("plugins.md")):
+        if block.language != "python" or "@hookimpl" not in block.code:
+            continue
+        module = type(sys)(block.file.removesuffix(".py") or "documented")
+        monkeypatch.setitem(sys.modules, module.__name__, module)  # for pickle
+        exec(block.code, vars(module))
+        [hook] = [found for name, found in vars(module).items() if name.startswith("ganaug_")]
+        for record in hook():
+            if record.name != "mygan":  # is built from a file that the page does not show
+                yield record, settings.get(record.name, {})
+
+
+def test_every_documented_plugin_keeps_its_promises(tmp_path, monkeypatch):
+    checked = []
+    for record, options in documented_records(tmp_path, monkeypatch):
+        known = {"labels-as-asked"} if record.name == "tiny" else set()  # as the page says
+        failed = {c.name: c.result().reason for c in checks_for(record, **options)}
+        assert {check for check, reason in failed.items() if reason} == known, failed
+        checked.append(record.name)
+    assert checked == [
+        "tiny",
+        "npy",
+        "brightness",
+        "mean-gap",
+        "thumbnails",
+        "max-passes",
+        "my-study",
+    ]
 
 
 def test_every_page_with_python_is_executed():

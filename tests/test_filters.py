@@ -31,6 +31,7 @@ from ganaug.filters import (
 from ganaug.fitting import Recipe, make_model, plan_parts, rows_for_filters, start_training
 from ganaug.model import ImageModel, Output, Source
 from ganaug.pixels import to_signed
+from ganaug.randomness import class_seed
 from ganaug.sources import open_images
 from ganaug.splits import split_rows
 
@@ -254,6 +255,27 @@ def test_generators_without_a_score_are_named():
     latent = AEGAN(AEGANConfig(), IMAGES.spec)
     with pytest.raises(ConfigError, match="AEGAN as it is set up here"):
         check_filters(["discriminator"], latent, IMAGES, ["a"], REGISTRY)
+
+
+def test_a_score_of_another_shape_is_refused_before_anything_is_trained():
+    class Columns(Dealer):
+        def score(self, images, labels):
+            return images.mean(dim=(1, 2, 3))[:, None]
+
+    with pytest.raises(PluginError, match=r"Columns.score must return .* \(2,\); got \(2, 1\)"):
+        check_filters(["discriminator"], Columns(), IMAGES, ["a"], REGISTRY)
+
+
+def test_thresholds_are_of_draws_with_a_seed_of_their_own(monkeypatch):
+    seeds = []
+    model = ImageModel([Dealer()], ("a", "b"), OUTPUT, None)
+    draw = model.draw_raw
+    monkeypatch.setattr(
+        model, "draw_raw", lambda *given, seed: seeds.append(seed) or draw(*given, seed=seed)
+    )
+    DiscriminatorFilter.fit(model, [])
+    assert len(set(seeds)) == 2
+    assert not set(seeds) & {class_seed(number, class_) for number in (0, 512) for class_ in (0, 1)}
 
 
 def test_asking_for_a_score_leaves_the_generator_as_it_was():

@@ -157,6 +157,13 @@ def test_another_generators_weights_are_refused(registry):
         other.go_on_from(before)
 
 
+def test_a_training_that_has_begun_goes_on_from_nothing_else(registry):
+    _, before, training = pretrain(registry, recipe())
+    next(training)
+    with pytest.raises(ConfigError, match="before its first step; this one has done 1. Start"):
+        training.go_on_from(before)
+
+
 def test_learning_rates_that_fall_by_epochs_begin_as_they_are_set(registry):
     decays = {"discriminator_decay_epochs": 1, "generator_decay_epochs": 1}
     _, before, training = pretrain(registry, recipe(settings=decays, total_images=240))
@@ -212,7 +219,11 @@ def test_each_training_is_scored_on_its_own_rows(registry):
         assert validation.best.images_seen
         assert any("kid" in progress.metrics for progress in history)
     short = recipe(eval_every=32, metrics=("kid",), select="best", total_images=48)
-    with pytest.raises(ConfigError, match="12 training images end before the first, at 32"):
+    message = (
+        "the 12 training images of the fine-tuning of each class, 25% of the pretraining's, end "
+        "before the first, at 32"
+    )
+    with pytest.raises(ConfigError, match=message):
         plan_validations(training, rows, parts, [], short, registry, tell=print)
 
 

@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import make_images
 from torch import nn
 
-from ganaug import History, StoppingPolicy, train
+from ganaug import History, Registry, StoppingPolicy, train
 from ganaug.checkpoints import read_tree, write_tree
 from ganaug.errors import ConfigError
+from ganaug.features import build_extractor
 from ganaug.fitting import fit_part
 from ganaug.selection import Best, Ending, describe, select
+from ganaug.shared_features import SharedExtractor
+from ganaug.validation import Plan, Validation
 
 
 def trained(generator, images, **kwargs):
@@ -44,6 +48,68 @@ def test_average_is_the_mean_of_snapshots_and_the_moving_average(blobs, tiny_gan
     expected = (weights[0] + weights[1] + training.ema.network[1].weight) / 3
     assert torch.allclose(select(training, "average").network[1].weight, expected)
     assert not torch.allclose(expected, training.ema.network[1].weight)
+
+
+def growing(images, total_images):
+    """A training that grows: 4 px to 24 images, 8 px fades in to 40, stays to 56, then 16 px."""
+    fields = {"fmap_max": 8, "fmap_base": 128, "images_per_phase": 16, "max_batch_size": 8}
+    plugin = Registry.load().generators["pggan"]
+    return train(
+        plugin.build(plugin.config(**fields), images.spec),
+        images,
+        total_images=total_images,
+        batch_size=8,
+        precision="32-true",
+        device="cpu",
+        random_state=0,
+        snapshot_every_images=8,
+    )
+
+
+def test_an_average_is_at_the_level_that_the_training_has_reached():
+    training = growing(make_images(12, size=16, classes=2), 40)
+    list(training)
+    chosen, last = select(training, "average").network, training.ema.network
+    assert len({float(s.weights["level"]) for s in training.snapshots}) > 1
+    assert torch.equal(chosen.level, last.level)
+    name = "to_pixels.1.weight"
+    each = [*(s.weights[name] for s in training.snapshots), last.state_dict()[name]]
+    assert torch.allclose(chosen.state_dict()[name], torch.stack(each).mean(0))
+
+
+def test_weights_of_a_resolution_that_was_trained_before_no_longer_count():
+    images = make_images(24, size=16, classes=2)
+    held, trained = images.subset(range(12)), images.subset(range(12, 24))
+    registry = Registry.load()
+    plan = Plan(
+        metrics=("kid",),
+        extractor=SharedExtractor(build_extractor("random-conv", images.spec, registry)),
+        registry=registry,
+        every=8,
+        keep_best=True,
+        tell=print,
+    )
+    validation = Validation(held, trained, plan, name="all classes", seed=0)
+    rising = iter(range(100))
+    validation.score = lambda generator: {"kid": float(next(rising))}
+    training, history, kept = growing(trained, 56), History(), []
+    fit_part(
+        training,
+        [],
+        history=history,
+        validation=validation,
+        on_step=lambda progress: kept.append((progress.resolution, validation.best.images_seen)),
+    )
+    assert [side for side, _ in kept] == [4, 4, 4, 8, 8, 8, 8]
+    assert [seen for _, seen in kept] == [8, 8, 8, 32, 32, 32, 32]
+    choice = describe(training, "best", validation.best, Ending(history, "done"), part="all")
+    assert (choice.images_seen, choice.compared) == (32, 4)
+    again = Best(higher_is_better=False)
+    again.load_state_dict(validation.best.state_dict())
+    again.grow_to(8)
+    assert (again.images_seen, again.compared) == (32, 4)
+    again.grow_to(16)
+    assert (again.images_seen, again.compared) == (None, 0)
 
 
 def test_what_cannot_be_selected_says_why(blobs, tiny_gan):
@@ -105,7 +171,9 @@ def test_best_survives_a_checkpoint(blobs, tiny_gan, tmp_path):
 
 def test_what_a_rollback_made_void_is_not_the_best(blobs, tiny_gan):
     training, best, weights = trained_with_scores(tiny_gan, blobs, [9, 5, 7, 3, 2, 8, 8, 8])
+    assert best.compared == 8
     best.forget_from(4)
+    assert best.compared == 3
     assert torch.equal(weight(select(training, "best", best)), weights[1])
 
 
@@ -153,7 +221,8 @@ def test_what_was_chosen_is_described(blobs, tiny_gan):
     )
     history = scored_history(training, [None, 5.0, None, 3.0, None, 4.0, None, 9.0])
     best = Best(higher_is_better=False)
-    best.consider(training.ema.network, 3.0, step=4, images_seen=32)
+    for step, score in ((2, 5.0), (4, 3.0), (6, 4.0), (8, 9.0)):
+        best.consider(training.ema.network, score, step=step, images_seen=8 * step)
     ending = Ending(history, "the losses are flat")
     chosen = {how: describe(training, how, best, ending, part="rare") for how in HOWS}
     for choice in chosen.values():

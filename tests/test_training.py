@@ -283,6 +283,36 @@ def test_a_training_can_show_its_images_before_the_first_step_and_is_the_same(bl
         train(Watchful(blobs.spec), dark, total_images=40).begin()
 
 
+class Drawing(TinyGAN):
+    """Draws from torch's own numbers when it first sees the images."""
+
+    drawn = None
+
+    def advance(self, images_seen, images):
+        self.drawn = torch.rand(3) if self.drawn is None else self.drawn
+        return False
+
+
+def test_what_is_drawn_at_the_beginning_follows_from_the_seed(blobs):
+    def drawn(seed, *, begin):
+        training = train(
+            Drawing(blobs.spec), blobs, total_images=8, batch_size=8, random_state=seed
+        )
+        if begin:
+            training.begin()
+        else:
+            next(training)
+        return training.generator.drawn
+
+    assert torch.equal(drawn(0, begin=True), drawn(0, begin=False))
+    assert not torch.equal(drawn(0, begin=True), drawn(1, begin=True))
+
+
+def test_records_say_how_many_images_a_pass_has(blobs):
+    training = train(TinyGAN(blobs.spec), blobs, total_images=8, batch_size=8, random_state=0)
+    assert next(training).images_in_epoch == len(blobs)
+
+
 def test_a_training_that_has_begun_stays_as_it_is(blobs):
     training, _ = run(Watchful(blobs.spec), blobs, 16)
     training.generator.met = 0

@@ -344,13 +344,8 @@ def plan_validations(
     if recipe.eval_every is None:
         return [None for _ in parts]
     best = recipe.select == "best"
-    total = min(total_images(recipe, part) or _UNLIMITED for part in parts)
-    if best and total < recipe.eval_every:
-        raise ConfigError(
-            f"select='best' needs an evaluation, and {total:,} training images end before the "
-            f"first, at {recipe.eval_every:,}. Train for longer, or evaluate more often "
-            "(--eval-every N, eval_every=N)."
-        )
+    if best:
+        _check_evaluated(recipe, parts)
     whole = parts[0].index is None and parts[0].role == "alone"
     training = parts[0].images if whole else load_at(images, *parts[0].images.spec.shape[1:])
     extractor = build_extractor(recipe.extractor or DEFAULT_EXTRACTOR, training.spec, registry)
@@ -370,6 +365,24 @@ def plan_validations(
     for policy in policies:
         _check_metrics(policy, validations[0])
     return [*validations]
+
+
+def _check_evaluated(recipe: Recipe, parts: Sequence[Part]) -> None:
+    """Raise ConfigError where a part would end before its first evaluation."""
+    every = recipe.eval_every or DEFAULT_EVAL_EVERY
+    for part in parts:
+        total = total_images(recipe, part)
+        if total is None or total >= every:
+            continue
+        of = ""
+        if part.role == "fine-tuning":
+            share = f"{_FINE_TUNING_SHARE:.0%} of the pretraining's"
+            of = f" of the fine-tuning of each class, {share},"
+        raise ConfigError(
+            f"select='best' needs an evaluation, and the {total:,} training images{of} end before "
+            f"the first, at {every:,}. Train for longer, or evaluate more often (--eval-every N, "
+            "eval_every=N)."
+        )
 
 
 def _rows_of(part: Part, rows: LabelledImages) -> LabelledImages:

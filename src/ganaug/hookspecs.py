@@ -72,6 +72,7 @@ class Hooks:
             import numpy as np
 
             from ganaug import Config, DatasetPlugin, LabelledImages, hookimpl
+            from ganaug.errors import DataError
 
 
             class NpyConfig(Config):
@@ -79,6 +80,8 @@ class Hooks:
 
 
             def open_npy(config, location):
+                if not location.is_file():
+                    raise DataError(f"There is no file {location}.")
                 pixels = np.load(location, allow_pickle=False)  # uint8 (N, C, H, W)
                 return LabelledImages(
                     pixels=pixels,
@@ -107,6 +110,7 @@ class Hooks:
         ::
 
             from ganaug import Config, Evaluator, EvaluatorPlugin, hookimpl
+            from ganaug.errors import TooFewImagesError
 
 
             class Brightness(Evaluator):
@@ -124,6 +128,9 @@ class Hooks:
                         self.sums[role][1] += len(images)
 
                 def compute(self):
+                    for role, (_, n) in self.sums.items():
+                        if not n:
+                            raise TooFewImagesError(f"brightness needs {role} images; got none.")
                     real, fake = (total / n for total, n in self.sums.values())
                     return {"brightness-gap": abs(real - fake)}
 
@@ -221,7 +228,7 @@ class Hooks:
                     summary="Plain against synthetic.",
                     arms=(
                         Arm(name="untreated", summary="The training images as they are."),
-                        Arm(name="synthetic", summary="Rare classes grown by a generator."),
+                        Arm(name="synthetic", summary="Rare classes grown.", synthetic="beside"),
                     ),
                 )
         """

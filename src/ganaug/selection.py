@@ -6,7 +6,7 @@ import copy
 import math
 import warnings
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -51,9 +51,9 @@ class Choice:
 
     part: of the run, as the user knows it. weights: "last", "average" or "best". images_seen:
     when they were as they are; the last of what is averaged. averaged: images seen at each copy
-    in the average. compared: how many were scored to find the best. scores: of these weights, on
-    validation rows; empty where nothing was scored. trained_images, trained_steps, stopped: how
-    long the training went on, and why it ended.
+    in the average. compared: how many scores the best is the best of. scores: of these weights,
+    on validation rows; empty where nothing was scored. trained_images, trained_steps, stopped:
+    how long the training went on, and why it ended.
     """
 
     part: str
@@ -87,8 +87,8 @@ class Best:
     """Copies of the averaged weights at the best scores so far.
 
     The newest four improvements are kept, so that the best of what remains is known when a
-    rollback makes the last ones void. When a generator's network has grown since, its earlier
-    weights fit nowhere and no longer count.
+    rollback makes the last ones void. When a generator's network has grown since, or is trained
+    at another resolution, its earlier weights and their scores no longer count.
 
     higher_is_better: of the score.
     """
@@ -96,12 +96,16 @@ class Best:
     def __init__(self, *, higher_is_better: bool) -> None:
         self._sign = 1.0 if higher_is_better else -1.0
         self._candidates: deque[_Candidate] = deque(maxlen=_IMPROVEMENTS_KEPT)
+        self._compared: list[int] = []  # steps that were scored
+        self._resolution: int | None = None
 
     def consider(self, network: nn.Module, score: float, *, step: int, images_seen: int) -> None:
         """Copy the network's weights if they score better than what is kept; NaN never does."""
         weights = network.state_dict()
-        while self._candidates and not _fits(self._candidates[-1].weights, weights):
-            self._candidates.pop()
+        if self._candidates and not _fits(self._candidates[-1].weights, weights):
+            self._forget_all()
+        if math.isfinite(score):
+            self._compared.append(step)
         before = self._candidates[-1].score if self._candidates else -self._sign * math.inf
         if self._sign * score > self._sign * before:
             copied = {name: tensor.detach().clone() for name, tensor in weights.items()}
@@ -111,6 +115,22 @@ class Best:
         """Forget what was kept at a step or later: a rollback has made it void."""
         while self._candidates and self._candidates[-1].step >= step:
             self._candidates.pop()
+        while self._compared and self._compared[-1] >= step:
+            self._compared.pop()
+
+    def grow_to(self, resolution: int | None) -> None:
+        """Take note of the pixels a side that are trained; what others scored no longer counts.
+
+        None where the generator does not grow. A network that has the layers of all its stages
+        from the start looks the same in each of them.
+        """
+        if resolution != self._resolution:
+            self._forget_all()
+        self._resolution = resolution
+
+    def _forget_all(self) -> None:
+        self._candidates.clear()
+        self._compared.clear()
 
     def weights_for(self, network: nn.Module) -> Mapping[str, Tensor] | None:
         """Return the best weights, or None when there are none that fit the network."""
@@ -123,6 +143,11 @@ class Best:
         """How many images had been seen at the best score; None when there is none."""
         return self._candidates[-1].images_seen if self._candidates else None
 
+    @property
+    def compared(self) -> int:
+        """How many scores the best is the best of."""
+        return len(self._compared)
+
     def state_dict(self) -> dict[str, Any]:
         """Return what is kept, as a checkpoint takes it."""
         return {
@@ -134,13 +159,18 @@ class Best:
                     "weights": dict(kept.weights),
                 }
                 for kept in self._candidates
-            ]
+            ],
+            "compared": list(self._compared),
+            "resolution": self._resolution,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over what `state_dict` returned."""
         self._candidates.clear()
         self._candidates.extend(_Candidate(**kept) for kept in state["candidates"])
+        # Earlier versions had neither.
+        self._compared = list(state.get("compared", [kept.step for kept in self._candidates]))
+        self._resolution = state.get("resolution")
 
 
 def check_selection(how: str) -> None:
@@ -152,8 +182,9 @@ def check_selection(how: str) -> None:
 def select(training: Training, how: str = "last", best: Best | None = None) -> Generator:
     """Return a copy of the generator with the chosen averaged weights, in eval mode.
 
-    how: "last", the moving average as it is; "average", the mean of it and the snapshots kept;
-    "best", the moving average as it was at the best score on validation rows, which `best` kept.
+    how: "last", the moving average as it is; "average", the mean of its parameters and those of
+    the snapshots kept, with its own buffers, as a schedule may be in them; "best", the moving
+    average as it was at the best score on validation rows, which `best` kept.
     Warns, and takes the last weights, when the training ended before its first evaluation.
 
     Raises ConfigError for "best" in a training that nobody scored.
@@ -161,12 +192,7 @@ def select(training: Training, how: str = "last", best: Best | None = None) -> G
     check_selection(how)
     chosen = copy.deepcopy(training.ema)
     if how == "average":
-        weights = [*(s.weights for s in training.snapshots), chosen.network.state_dict()]
-        mean = {
-            name: torch.stack([w[name].float() for w in weights]).mean(0).to(value.dtype)
-            for name, value in weights[-1].items()
-        }
-        chosen.network.load_state_dict(mean)
+        _take_mean(chosen.network, [snapshot.weights for snapshot in training.snapshots])
     if how == "best":
         _take_best(chosen, best)
     return chosen
@@ -186,18 +212,26 @@ def describe(
     if how == "best":
         found = best is not None and best.weights_for(training.ema.network) is not None
         how, seen = ("best", best.images_seen or 0) if best and found else ("last", seen)
-    scored = {record.images_seen: record.metrics for record in history if record.metrics}
+    scored = {record.images_seen: record.metrics for record in history}
     return Choice(
         part=part,
         weights=how,
         images_seen=seen,
         averaged=averaged,
-        compared=len(scored) if how == "best" else 0,
+        compared=best.compared if best and how == "best" else 0,
         scores={} if how == "average" else dict(scored.get(seen, {})),
         trained_images=training.images_seen,
         trained_steps=training.step,
         stopped=ending.reason,
     )
+
+
+@torch.no_grad()
+def _take_mean(network: nn.Module, others: Sequence[Mapping[str, Tensor]]) -> None:
+    """Put the mean of a network's parameters and other weights of it into the network."""
+    for name, parameter in network.named_parameters():
+        each = [weights[name].to(parameter.device) for weights in others]
+        parameter.copy_(torch.stack([w.float() for w in [*each, parameter]]).mean(0))
 
 
 def _take_best(generator: Generator, best: Best | None) -> None:

@@ -18,6 +18,7 @@ class Progress:
 
     images_seen: training images seen so far, repeats of a phase not counted.
     step, epoch: steps done; passes over the training images, rounded down.
+    images_in_epoch: training images in a pass; None where a record does not say.
     losses: ``"phase/term"`` to value, the mean over a phase's repeats. logs: ``"name"`` to value;
         a generator that grows gives ``resolution``, the pixels a side that it is trained at, and
         ``alpha``, how far these have faded in, up to 1.
@@ -32,6 +33,7 @@ class Progress:
     logs: Mapping[str, float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    images_in_epoch: int | None = None
 
     @property
     def resolution(self) -> int | None:

@@ -171,6 +171,20 @@ class Study:
         except (OSError, TypeError, ValueError) as error:
             raise ConfigError(f"Cannot read the study {path}: {error}") from error
 
+    @property
+    def partners(self) -> dict[str, str]:
+        """By the name of an arm with synthetic images: the arm that is the same but for these.
+
+        A difference between the two is due to the images. Arms without such a partner are absent.
+        """
+        plain = {_treatment(arm): arm.name for arm in self.arms if not arm.needs_generator}
+        asked = {
+            arm.name: _treatment(replace(arm, synthetic="none"))
+            for arm in self.arms
+            if arm.needs_generator
+        }
+        return {name: plain[treatment] for name, treatment in asked.items() if treatment in plain}
+
     def with_arms(self, names: tuple[str, ...], known: Mapping[str, Arm] | None = None) -> Study:
         """Return the study with these arms: its own, known ones, or sums such as ``a+b``.
 
@@ -178,6 +192,11 @@ class Study:
         """
         known = {**(ARMS if known is None else known), **{arm.name: arm for arm in self.arms}}
         return replace(self, arms=tuple(_find(name, known) for name in names))
+
+
+def _treatment(arm: Arm) -> tuple[object, ...]:
+    """Return what an arm does, whatever it is called."""
+    return tuple(v for k, v in asdict(arm).items() if k not in ("name", "summary"))
 
 
 def _find(name: str, known: Mapping[str, Arm]) -> Arm:

@@ -180,9 +180,11 @@ class Training(Iterator[Progress]):
         """
         if self._images_in_all:
             return
-        with seeded(0, self.device):
+        rng = self._rng.get_state()
+        with self._forked_rng():  # seeded as the first step will be, which then is as without
             if self.generator.advance(0, self.images):
                 self._start_stage()
+        self._rng.set_state(rng)
         self._good_state = self.state_dict()
 
     def go_on_from(self, other: Training) -> None:
@@ -194,9 +196,14 @@ class Training(Iterator[Progress]):
         images and weights; so are random numbers and the order of images. Call before the first
         step.
 
-        Raises ConfigError when this generator has other layers, or would by now be at another
-        stage of a schedule that follows from the number of images.
+        Raises ConfigError when this training has begun, or its generator has other layers, or
+        would by now be at another stage of a schedule that follows from the number of images.
         """
+        if self.step:
+            raise ConfigError(
+                f"A training can only go on from another before its first step; this one has done "
+                f"{self.step:,}. Start a new one with train."
+            )
         own = {name for name, _ in self.generator.named_buffers(recurse=False)}
         averaged = {f"network.{k}": v for k, v in other.ema.network.state_dict().items()}
         weights = {**other.generator.state_dict(), **averaged}
@@ -275,6 +282,7 @@ class Training(Iterator[Progress]):
             images_seen=self.images_seen,
             step=self.step,
             epoch=self.images_seen // len(self.images),
+            images_in_epoch=len(self.images),
             losses=dict(zip(losses, means, strict=False)),
             logs=dict(zip(logs, means[len(losses) :], strict=True)),
             seconds=self.seconds,

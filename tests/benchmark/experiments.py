@@ -5,8 +5,7 @@ from __future__ import annotations
 from conftest import make_images
 from torch import nn
 
-from ganaug.benchmark.arms import ARMS
-from ganaug.study import Budget, Study
+from ganaug.study import ARMS, Budget, Study
 
 BUDGET = Budget(folds=2, repeats=1, steps=4, batch_size=8, generator_images=32)
 

@@ -70,7 +70,7 @@ def simulate(world: World, rng: np.random.Generator) -> list[Outcome]:
                 Outcome(
                     cell=Cell(arm=arm, fraction=world.fraction, repeat=repeat, fold=fold),
                     class_names=tuple("abcdefgh"[: len(world.prevalences)]),
-                    train=validation,  # nothing looks at it
+                    train=validation,  # only its labels are looked at
                     validation=validation,
                     test=test,
                 )

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from ganaug import Arm, Study
-from ganaug.benchmark.arms import ARMS
+from ganaug import Arm, Registry, Study
 from ganaug.errors import ConfigError
+from ganaug.study import ARMS
 
 
 @pytest.fixture
@@ -55,3 +55,18 @@ def test_an_arm_that_is_a_sum_is_what_its_parts_make(study):
 def test_treatments_that_contradict_each_other_are_refused(study):
     with pytest.raises(ConfigError, match="cannot be combined: both set synthetic"):
         study.with_arms(("synthetic+warm-start",), ARMS)
+
+
+def test_the_partner_of_an_arm_is_the_same_but_for_the_images():
+    study = Study(name="mine", summary="Mine.", arms=(ARMS["untreated"],)).with_arms(
+        ("untreated", "oversample+classical", "oversample+classical+synthetic", "mixup+synthetic")
+    )
+    assert study.partners == {"oversample+classical+synthetic": "oversample+classical"}
+
+
+@pytest.mark.parametrize(
+    "name", ["any", "isic-aegan", "bone-xray", "ham-bcc", "mammo-patches", "headct-pggan"]
+)
+def test_every_built_in_study_has_a_partner_for_each_arm_with_synthetic_images(name):
+    study = Registry.load().studies[name]
+    assert set(study.partners) == {arm.name for arm in study.arms if arm.needs_generator}

@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from ganaug import Arm
-from ganaug.benchmark.arms import ARMS
 from ganaug.benchmark.classifiers import build_classifier
 from ganaug.benchmark.classify import Fitted, TrainingSet, predict, train_classifier
 from ganaug.errors import ConfigError, DataError, ShapeError, TrainingFailedError
+from ganaug.study import ARMS
 
 SIZE = 8
 CLASSICAL = {"shift": 0.1}
@@ -131,9 +132,89 @@ def test_the_best_check_of_the_second_half_is_what_is_kept():
     best = max(late, key=lambda checked: (checked.score, -checked.loss))
     assert (fitted.steps, fitted.score) == (best.step, best.score)
     probabilities = predict(fitted.model, VALIDATION[0])
-    hits = probabilities.argmax(1) == VALIDATION[1].numpy()
-    by_class = [hits[VALIDATION[1].numpy() == c].mean() for c in range(3)]
-    assert fitted.score == pytest.approx(np.mean(by_class))
+    truth = np.eye(3)[VALIDATION[1].numpy()]
+    assert fitted.score == pytest.approx(roc_auc_score(truth, probabilities, average="macro"))
+
+
+class Scheduled(nn.Module):
+    """Answers as it is told to, by the number of batches that it was trained on."""
+
+    def __init__(self, answers) -> None:
+        super().__init__()
+        self.answers = answers
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.register_buffer("batches", torch.tensor(0))
+
+    def forward(self, images):
+        self.batches += int(self.training)
+        if self.training:
+            return self.weight.expand(len(images), 3)
+        return self.answers(int(self.batches)).to(torch.float32)
+
+
+def test_a_class_that_is_never_the_most_probable_one_is_told_from_others_all_the_same():
+    truth = torch.eye(3)[VALIDATION_LABELS]
+
+    def answers(step):
+        # Class 0 always wins; at step 32, what there is of the others is where it should be.
+        return truth * (1.0 if step == 32 else -1.0) + torch.tensor([5.0, 0.0, 0.0])
+
+    fitted = fit(model=Scheduled(answers), steps=40)
+    assert fitted.steps == 32
+    assert (fitted.score, fitted.history[-1].score) == (1.0, 0.0)
+
+
+def test_over_confidence_is_no_reason_to_prefer_a_check():
+    truth = torch.eye(3)[VALIDATION_LABELS]
+    mistaken = truth.clone()
+    mistaken[0] = torch.tensor([0.0, 0.5, 0.0])
+
+    def answers(step):
+        sure = mistaken * 99  # more often right about which is which, with a larger loss
+        return sure if step == 32 else truth.roll(1, 0) * 0.5
+
+    fitted = fit(model=Scheduled(answers), steps=40)
+    losses = {checked.step: checked.loss for checked in fitted.history}
+    assert losses[32] > losses[40]
+    assert fitted.steps == 32
+
+
+def test_of_checks_that_order_images_alike_the_lowest_loss_counts():
+    truth = torch.eye(3)[VALIDATION_LABELS]
+    fitted = fit(model=Scheduled(lambda step: truth * (9.0 if step == 28 else 1.0)), steps=40)
+    assert fitted.score == 1.0
+    assert fitted.steps == 28
+
+
+def test_probabilities_of_nearly_one_are_told_apart():
+    labels = torch.tensor([1, 0, 0])
+    logits = torch.tensor([[0.0, 90.0, 0.0], [0.0, 80.0, 0.0], [0.0, 70.0, 0.0]])
+    model = Scheduled(lambda step: logits)
+    arm, train = ARMS["untreated"], training_set()
+    fitted = train_classifier(
+        *(model, arm, train, (images_of(labels, 0), labels)),
+        steps=1,
+        batch_size=8,
+        learning_rate=0.1,
+        classical={},
+        seed=0,
+    )
+    assert fitted.score == 1.0
+
+
+def test_validation_images_of_one_class_leave_the_loss_to_choose_by():
+    labels = torch.zeros(4, dtype=torch.int64)
+    model = Scheduled(lambda step: torch.eye(3)[labels] * (5.0 if step == 14 else 1.0))
+    fitted = train_classifier(
+        *(model, ARMS["untreated"], training_set(), (images_of(labels, 0), labels)),
+        steps=20,
+        batch_size=8,
+        learning_rate=0.1,
+        classical={},
+        seed=0,
+    )
+    assert fitted.steps == 14
+    assert np.isnan(fitted.score)
 
 
 def test_weights_are_those_of_the_best_check_and_not_of_the_last():
@@ -150,7 +231,7 @@ def test_weights_are_those_of_the_best_check_and_not_of_the_last():
             return logits if self.batches <= 28 else logits * 0 + torch.tensor([1.0, 0.0, 0.0])
 
     fitted = fit(model=Forgetting(), learning_rate=0.05, steps=40)
-    assert fitted.history[-1].score == pytest.approx(1 / 3)
+    assert fitted.history[-1].score == pytest.approx(1 / 2)
     assert 20 < fitted.steps <= 28
     hits = predict(fitted.model, VALIDATION[0]).argmax(1) == VALIDATION[1].numpy()
     assert hits.mean() > 0.9

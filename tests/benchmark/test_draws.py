@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ganaug import Arm
-from ganaug.benchmark.arms import ARMS
 from ganaug.benchmark.draws import MOST_SYNTHETIC, draw_rows
 from ganaug.errors import DataError
+from ganaug.study import ARMS
 
 #: 12 real images of class 0, 4 of class 1, 2 of class 2; then synthetic ones, 8 of 1, 10 of 2.
 LABELS = torch.tensor([0] * 12 + [1] * 4 + [2] * 2 + [1] * 8 + [2] * 10)

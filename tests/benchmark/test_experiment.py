@@ -13,12 +13,11 @@ import torch
 from benchmark.experiments import BUDGET, STUDY, blobs, linear
 from ganaug.benchmark import experiment as experiment_module
 from ganaug.benchmark import workspace
-from ganaug.benchmark.arms import ARMS
 from ganaug.benchmark.classify import Fitted
 from ganaug.benchmark.experiment import Experiment
 from ganaug.benchmark.outcomes import Cell
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError, UnknownPluginError
-from ganaug.study import Study
+from ganaug.study import ARMS, Study
 
 
 def make_experiment(out, images=None, **changes):
@@ -217,6 +216,43 @@ def test_the_ratio_is_what_does_best_on_validation_images(
     found = make_experiment(out, seed=0).run(cell_of("classical+synthetic"))
     assert found.details["ratio"] == ratio
     assert found.details["synthetic"] == added
+
+
+def test_a_gain_that_is_within_one_standard_error_adds_no_synthetic_image(
+    monkeypatch, outcome, out
+):
+    graded(monkeypatch, lambda n: 0.5 + 0.07 * (n == 16))  # one image more of 8 or so
+    details = make_experiment(out).run(cell_of("classical+synthetic")).details
+    gain = details["ratios"]["1"] - details["ratios"]["0"]
+    assert 0 < gain <= details["error"]["1"]
+    assert details["ratio"] == 0
+    assert (details["error"]["0.5"], list(details["error"])) == (0, ["0.5", "1"])
+
+
+def test_models_of_ratios_that_lose_are_asked_about_validation_images_alone(
+    monkeypatch, outcome, out
+):
+    graded(monkeypatch, lambda n: n / 16)
+    asked, answer = [], workspace.predict
+
+    def predict(model, images):
+        asked.append((model.synthetic, len(images)))
+        return answer(model, images)
+
+    monkeypatch.setattr(workspace, "predict", predict)
+    found = make_experiment(out).run(cell_of("classical+synthetic"))
+    sizes = [len(found.train), len(found.validation), len(found.test)]
+    assert [n for synthetic, n in asked if synthetic == 8] == [sizes[1]]
+    assert sorted(n for synthetic, n in asked if synthetic == 16) == sorted(sizes)
+    assert all(np.isfinite(part.probabilities).all() for part in (found.train, found.test))
+
+
+def test_ratios_that_come_to_the_same_images_are_trained_once(trainings, outcome, out):
+    study = replace(STUDY, ratios=(0.0, 0.01, 0.5, 0.501))
+    details = make_experiment(out, study=study).run(cell_of("classical+synthetic")).details
+    assert [int(train.is_synthetic.sum()) for _, train, *_ in trainings] == [0, 8]
+    assert list(details["ratios"]) == ["0", "0.01", "0.5", "0.501"]
+    assert details["ratios"]["0.5"] == details["ratios"]["0.501"]
 
 
 def test_a_measure_that_is_better_when_lower_is_chosen_by_its_lowest(monkeypatch, outcome, out):

@@ -11,6 +11,7 @@ from sklearn import metrics
 from ganaug.benchmark.against_rest import OneClass, choose_threshold
 from ganaug.benchmark.measures import MEASURES, measure, measure_one, weighed_measure
 from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
+from ganaug.benchmark.prior import choose_weights
 from ganaug.errors import ConfigError, DataError
 
 NAMES = ("nv", "mel", "bcc")
@@ -78,10 +79,74 @@ def test_measures_without_a_threshold_are_those_of_scikit_learn(classes, seed):
         assert found[f"brier:{name}"] == pytest.approx(brier)
 
 
-def test_balanced_accuracy_of_many_classes_is_that_of_the_most_probable_class():
+def of_prior(predictions, prior):
+    """What the same classifier would say, had it been trained at other frequencies."""
+    powers = predictions.probabilities * np.array(prior)
+    return dataclasses.replace(
+        predictions, probabilities=powers / powers.sum(axis=1, keepdims=True)
+    )
+
+
+def trained_on(*counts):
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return predictions_of(labels, np.eye(len(counts))[labels])
+
+
+def test_balanced_accuracy_of_many_classes_is_of_the_most_probable_class_without_the_prior():
+    test, validation, train = drawn(60), drawn(60, seed=1), trained_on(90, 9, 30)
+    frequencies = np.array([90, 9, 30]) / 129
+
+    def at(predictions, power):
+        called = (predictions.probabilities / frequencies**power).argmax(1)
+        return metrics.balanced_accuracy_score(predictions.labels, called)
+
+    powers = np.arange(-2, 7) / 4
+    on_validation = [at(validation, power) for power in powers]
+    assert on_validation.count(max(on_validation)) == 1  # or the middle one would be asked for
+    expected = at(test, powers[np.argmax(on_validation)])
+    found = measure_one(outcome_of(test, validation, train), "balanced_accuracy")
+    assert found == pytest.approx(expected)
+    assert found != pytest.approx(at(test, 0))
+
+
+def test_another_prior_alone_is_no_gain_in_balanced_accuracy():
+    test, validation = (drawn(400, seed=seed, ties=False) for seed in (1, 2))
+    counts = (100, 50, 10)
+    train = trained_on(*counts)
+    balanced = outcome_of(test, validation, train)
+    untreated = outcome_of(of_prior(test, counts), of_prior(validation, counts), train)
+    worse, better = (measure_one(each, "accuracy") for each in (untreated, balanced))
+    assert better > worse + 0.1  # the images are of equally frequent classes
+    expected = measure_one(balanced, "balanced_accuracy")
+    assert measure_one(untreated, "balanced_accuracy") == pytest.approx(expected, abs=0.01)
+
+
+def test_accuracy_stays_that_of_the_most_probable_class():
     test = drawn(60)
-    expected = metrics.balanced_accuracy_score(test.labels, test.probabilities.argmax(1))
-    assert measure_one(outcome_of(test), "balanced_accuracy") == pytest.approx(expected)
+    given = outcome_of(test, train=trained_on(90, 9, 30))
+    expected = metrics.accuracy_score(test.labels, test.probabilities.argmax(1))
+    assert measure_one(given, "accuracy") == pytest.approx(expected)
+
+
+def test_the_middle_one_of_equally_good_powers_is_chosen():
+    labels = np.array([0, 1, 2])
+    weights = choose_weights(labels, np.eye(3), np.array([8, 4, 0]))
+    # No power changes what is certain: the middle is 0.5, and no image counts as one.
+    assert weights == pytest.approx([1 / 8**0.5, 1 / 4**0.5, 1.0])
+    assert choose_weights(labels[:0], np.eye(3)[:0], np.array([8, 4, 1])) is None
+
+
+def test_a_class_without_validation_images_has_no_say_in_the_power():
+    probabilities = np.array([[0.6, 0.4, 0.0], [0.6, 0.4, 0.0]])
+    weights = choose_weights(np.array([0, 1]), probabilities, np.array([8, 8, 1]))
+    assert np.isfinite(weights).all()
+
+
+def test_balanced_accuracy_of_many_classes_is_unknown_without_validation_images():
+    empty = predictions_of([], np.empty((0, 3)))
+    given = dataclasses.replace(outcome_of(drawn(30)), validation=empty)
+    assert np.isnan(measure_one(given, "balanced_accuracy"))
+    assert np.isfinite(measure_one(given, "auroc"))
 
 
 def test_accuracies_of_training_and_validation_are_of_their_images():

@@ -350,7 +350,7 @@ def test_full_grids_without_an_effect_are_no_more_often_false_alarms():
 
 
 def test_the_detectable_effect_is_found_in_at_least_four_grids_of_five():
-    world = World(patients=120, separation=1.0, effects=(0.0, 0.0, 0.0, 1.05))
+    world = World(patients=120, separation=1.0, effects=(0.0, 0.0, 0.0, 1.1))
     rng, grids = np.random.default_rng(0), 300
     rows = [
         compare(simulate(world, rng), "balanced_accuracy", reference="arm0", bootstraps=0)[-1]
@@ -366,3 +366,32 @@ def test_the_detectable_effect_is_found_in_at_least_four_grids_of_five():
 def test_holms_level_is_what_keeps_ten_arms_from_false_alarms(monkeypatch):
     monkeypatch.setattr("ganaug.benchmark.statistics.holm", lambda ps: list(ps))
     assert false_alarms(World(arms=10, alike=0.0), 100) > 10
+
+
+# --- partners -------------------------------------------------------------------------------------
+
+
+def test_an_arm_with_a_partner_is_compared_with_that_and_others_are_left_out():
+    rows = grid_of(
+        {"untreated": (5, 5, 6), "classical": (7, 8, 7), "classical+synthetic": (8, 8, 9)}
+    )
+    partners = {"classical+synthetic": "classical"}
+    (difference,) = compare(rows, "accuracy", partners=partners, bootstraps=0)
+    assert (difference.arm, difference.reference) == ("classical+synthetic", "classical")
+    assert difference.mean == pytest.approx(0.1)
+
+
+def test_comparisons_with_partners_are_a_family_of_their_own():
+    rows = grid_of(
+        {"plain": (5, 5, 6), "mixed": (6, 7, 8), "plain+s": (7, 8, 8), "mixed+s": (8, 9, 9)}
+    )
+    found = compare(
+        rows, "accuracy", partners={"plain+s": "plain", "mixed+s": "mixed"}, bootstraps=0
+    )
+    assert [each.p_holm for each in found] == holm([each.p for each in found])
+
+
+def test_a_partner_without_results_is_named():
+    rows = grid_of({"untreated": (5, 5, 6), "synthetic": (7, 8, 7)})
+    with pytest.raises(ConfigError, match="no results of the arm 'plain'"):
+        compare(rows, "accuracy", partners={"synthetic": "plain"})

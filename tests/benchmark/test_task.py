@@ -6,10 +6,9 @@ import torch
 
 from ganaug import LabelledImages
 from ganaug.benchmark.amounts import amounts, candidates, generated_classes, most
-from ganaug.benchmark.arms import ARMS
 from ganaug.benchmark.task import Task, map_classes, rare_classes
 from ganaug.errors import ConfigError, DataError
-from ganaug.study import Study
+from ganaug.study import ARMS, Study
 
 STUDY = Study(name="study", summary="", arms=(ARMS["untreated"],))
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ def run(*stages, batch=BATCH, epoch=1000):
                     images_seen=batch * step,
                     step=step,
                     epoch=batch * step // epoch,
+                    images_in_epoch=epoch,
                     losses=losses(own) if callable(losses) else losses,
                     logs=logs(own) if callable(logs) else logs,
                 )
@@ -167,6 +169,20 @@ def test_epochs_are_passes_over_the_images_since_the_first_results():
     assert first_stop(policy, run((400, HEALTHY, {}))) == (3008, "3 of 3 epochs are over")
     late = run((125, AUTOENCODER, {}), (400, HEALTHY, {}))
     assert first_stop(policy, late) == (5008, "3 of 3 epochs are over")
+
+
+def test_epochs_are_whole_ones_when_the_results_begin_in_the_middle_of_a_pass():
+    late = run((186, AUTOENCODER, {}), (200, HEALTHY, {}))
+    assert late[186].images_seen == 2992  # eight images more, and another pass begins
+    policy = breaker(max_epochs=1)
+    assert first_stop(policy, late) == (2976 + 1008, "1 of 1 epochs are over")
+
+
+def test_records_that_do_not_say_how_long_a_pass_is_count_by_whole_passes():
+    history = run((125, AUTOENCODER, {}), (400, HEALTHY, {}))
+    silent = History(replace(progress, images_in_epoch=None) for progress in history)
+    policy = breaker(max_epochs=3)
+    assert first_stop(policy, silent) == (5008, "3 of 3 epochs are over")
 
 
 def test_an_end_batch_ends_an_epoch_early():

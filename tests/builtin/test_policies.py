@@ -129,7 +129,7 @@ def test_divergence_looks_at_the_mean_accuracy_of_the_last_images(build):
     policy = build("divergence", images=1000)
     won = history(10, losses=HEALTHY, logs={"d_accuracy": 0.996})
     assert policy.reason_to_stop(won) == (
-        "the discriminator's accuracy is 0.996 over the last 1,000 images"
+        "the discriminator has won: its mean accuracy is 0.996 over the last 1,000 images"
     )
     one_lapse = history(
         10, losses=HEALTHY, logs=lambda step: {"d_accuracy": 0.9 if step == 1 else 0.999}
@@ -151,7 +151,7 @@ def test_divergence_looks_at_the_mean_loss_of_the_discriminator(build):
     policy = build("divergence", images=1000)
     won = history(10, losses={"discriminator/bce": 4e-4, "generator/bce": 9.0})
     assert policy.reason_to_stop(won) == (
-        "the discriminator's loss is 0.0004 over the last 1,000 images"
+        "the discriminator has won: its mean loss is 0.0004 over the last 1,000 images"
     )
     assert policy.reason_to_stop(history(10, losses={"generator/bce": 0.0})) is None
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from cli.scenes import tree, write_images
+from ganaug import fitting
+from ganaug.errors import RunError
 from ganaug.registry import Registry
 from ganaug.runs import Run
 
@@ -97,23 +99,66 @@ def test_more_images_are_more_of_the_pretraining_and_classes_begin_anew(
     assert steps("longer") == steps("straight")
 
 
-def test_one_class_alone_is_refused(ganaug, photos):
-    result = ganaug("fit", photos, "--out", "run", *TINY, "--class", "rare")
+def test_a_source_of_one_class_is_refused(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "photos" / "rare", 8)
+    result = ganaug("fit", "photos", "--out", "run", *TINY)
     assert result.code == 2
     assert "there is only class 'rare'" in result.err
     assert result.err.count("\n") == 1
     assert not Path("run").exists()
 
 
-def test_classes_that_are_named_are_all_that_is_trained_on(ganaug, photos):
+@pytest.mark.parametrize("named", [("rare",), ("other", "rare")])
+def test_pretraining_sees_all_classes_whichever_are_named(ganaug, photos, named):
     write_images(photos / "other", 6)
-    named = ("--class", "rare", "--class", "other", "--images", 64)
-    assert ganaug("fit", photos, "--out", "run", *TINY, *named).code == 0
+    classes = [word for name in named for word in ("--class", name)]
+    result = ganaug("fit", photos, "--out", "run", *TINY, *classes, "--images", 64)
+    assert (result.code, result.err) == (0, "")
+    rows = [line.split() for line in result.out.splitlines()]
+    uses = {row[0]: row[-1] for row in rows if len(row) > 2 and row[1].isdecimal()}
+    assert uses["common"] == "before"
+    assert {uses[name] for name in named} == {"yes"}
     run = Run.open("run")
-    counts = run.config.counts
-    assert run.config.class_names == ("other", "rare")
+    assert run.config.class_names == named
     gate = run.read_model(Registry.load()).copies  # knows every image that was trained on
-    assert len(gate.bundles) == counts["other"] + counts["rare"]
+    assert len(gate.bundles) == sum(run.config.counts.values())
+    assert "is finished" in ganaug("fit", photos, "--out", "run", "--resume").out
+
+
+def test_pretraining_is_scored_on_validation_rows_of_all_classes(ganaug, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("common", "rare"):
+        write_images(tmp_path / "photos" / name, 80)
+    seen = {}
+    rows_of = fitting._rows_of
+
+    def note(part, rows):
+        seen[part.name] = len(rows_of(part, rows))
+        return rows_of(part, rows)
+
+    monkeypatch.setattr(fitting, "_rows_of", note)
+    scored = ("--class", "rare", "--images", 64, "--eval-every", 32)
+    assert ganaug("fit", "photos", "--out", "run", *TINY, *scored).code == 0
+    assert seen["pretraining"] == 2 * seen["rare"] > 0
+
+
+def test_finished_classes_are_kept_until_it_is_certain_that_they_begin_anew(
+    ganaug, photos, monkeypatch
+):
+    ganaug("fit", photos, "--out", "run", *TINY, "--images", 64)
+    before = tree(Path("run"))
+
+    def fail(self):
+        raise RunError("The disk is full.")
+
+    longer = ("--out", "run", "--resume", "--images", 128)
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "begin_anew", fail)
+        assert ganaug("fit", photos, *longer).code == 2
+    assert tree(Path("run")) == before
+    result = ganaug("fit", photos, *longer)
+    assert "The pretraining goes on, so the 2 fine-tunings begin anew." in result.out
 
 
 def test_a_class_of_one_image_is_refused(ganaug, photos):

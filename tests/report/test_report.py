@@ -73,28 +73,56 @@ WORSE = {"untreated": 4.0, "oversample": 4.0, "synthetic": 0.3}
 
 
 def found_in(rows, **options):
+    arms = {each.cell.arm for each in rows}
     differences = compare(
         rows, STUDY.measure, candidates=["untreated", "oversample"], bootstraps=50
     )
+    effects = []
+    if "synthetic" in arms:
+        effects = compare(rows, STUDY.measure, partners=STUDY.partners, bootstraps=50)
     facts = {"images": "lesions/", "ganaug": "1.0", "torch": "2.10"}
-    defaults = {"facts": facts, "is_screening": True}
-    return Findings(study=STUDY, outcomes=rows, differences=differences, **{**defaults, **options})
+    fields = {"facts": facts, "is_screening": True, **options}
+    return Findings(study=STUDY, outcomes=rows, differences=differences, effects=effects, **fields)
 
 
-def test_an_arm_that_is_far_better_helps():
+def test_images_that_add_much_help():
     found = found_in(outcomes(BETTER))
     assert found.verdict == "helps"
     assert re.fullmatch(
-        r"Synthetic images helped: synthetic changed balanced accuracy by \+\d+\.\d points "
-        r"against oversample\.",
+        r"In this screening, synthetic images helped: synthetic is \+\d+\.\d points of balanced "
+        r"accuracy from untreated, which is the same but for the images\.",
         found.headline,
     )
 
 
-def test_an_arm_that_is_far_worse_harms():
-    found = found_in(outcomes(WORSE))
+def test_images_that_cost_much_harm():
+    found = found_in(outcomes(WORSE), is_screening=False)
     assert found.verdict == "harms"
-    assert "did harm: at best, synthetic changed balanced accuracy by -" in found.headline
+    assert found.headline.startswith("Synthetic images did harm: synthetic is -")
+
+
+def test_without_a_partner_nothing_is_said_to_be_due_to_the_images():
+    rows = [each for each in outcomes(BETTER) if each.cell.arm != "untreated"]
+    differences = compare(rows, STUDY.measure, candidates=["oversample"], bootstraps=0)
+    found = Findings(
+        study=STUDY, outcomes=rows, differences=differences, facts={}, is_screening=False
+    )
+    assert found.verdict == "helps"
+    assert re.fullmatch(
+        r"synthetic did better than oversample, by \+\d+\.\d points of balanced accuracy\. The two "
+        r"differ in more than synthetic images\.",
+        found.headline,
+    )
+
+
+def test_harm_is_told_beside_no_benefit():
+    rows = [difference("no benefit shown", 0.01, 0.034), difference("harms", -0.2, 0.05)]
+    found = Findings(
+        study=STUDY, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=False
+    )
+    assert found.verdict == "no benefit shown"
+    assert "A difference of 5.0 points would have been found" in found.headline
+    assert found.headline.endswith("Other arms with synthetic images did harm.")
 
 
 def test_arms_alike_show_no_benefit_and_say_what_could_have_been_found():
@@ -115,7 +143,7 @@ def test_no_benefit_says_how_large_a_one_would_have_been_found():
     found = Findings(
         study=STUDY, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=True
     )
-    assert "a difference of 3.4 points would have been found in four of five" in found.headline
+    assert "A difference of 3.4 points would have been found in four of five" in found.headline
 
 
 def test_without_an_arm_of_synthetic_images_nothing_was_asked():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import tomllib
 
 import pytest
+import torch
 
+from ganaug import Batch, ImageSpec
 from ganaug.errors import ConfigError, RunError
 from ganaug.scaffold import write_plugin
+from ganaug.testing.generators import CHECKS
 
 
 def test_a_new_plugin_is_a_complete_distribution(tmp_path):
@@ -43,7 +47,36 @@ def test_it_passes_its_own_tests_as_it_is_written(tmp_path, monkeypatch):
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "13 passed" in done.stdout
+    assert f"{len(CHECKS)} passed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name"),
+    [
+        ("mygan", "Mygan"),
+        ("my-gan", "MyGan"),
+        ("none", "NoneGAN"),
+        ("true", "TrueGAN"),
+        ("exception", "ExceptionGAN"),
+        ("loss", "LossGAN"),
+        ("shape-error", "ShapeErrorGAN"),
+        ("config", "ConfigGAN"),
+        ("generator-plugin", "GeneratorPluginGAN"),
+    ],
+)
+def test_its_class_has_a_name_that_nothing_else_has(tmp_path, monkeypatch, name, class_name):
+    package = f"ganaug_{name.replace('-', '_')}"
+    monkeypatch.syspath_prepend(write_plugin(name, tmp_path) / "src")
+    [record] = importlib.import_module(package).ganaug_generators()
+    assert (record.name, record.build.__name__) == (name, class_name)
+    assert record.config.__name__ == f"{class_name}Config"
+    spec = ImageSpec(channels=1, height=8, width=8, class_names=("a", "b"))
+    generator = record.build(record.config(width=8), spec)
+    labels = torch.tensor([0, 1, 1])
+    images = generator.sample(labels, rng=torch.Generator())
+    assert generator.score(images, labels).shape == (3,)
+    (_, phase) = generator.phases()
+    assert phase.loss(Batch(images, labels), torch.Generator()).terms["adversarial"].ndim == 0
 
 
 @pytest.mark.parametrize("name", ["MyGAN", "1gan", "my_gan", "my--gan", "-x", "../x", ""])

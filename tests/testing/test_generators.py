@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ganaug import Config, Generator, GeneratorPlugin, Loss, Phase, Registry
+from ganaug import Config, Generator, GeneratorPlugin, Loss, Phase, Registry, __version__
 from ganaug.errors import ConfigError, PluginError, ShapeError
 from ganaug.testing import CheckFailedError, checks_for, parametrize_checks
 from ganaug.testing.generators import CHECKS
@@ -60,6 +63,9 @@ class Good(Generator):
     def sample(self, labels, *, rng):
         return self.make(torch.randn(len(labels), 8, generator=rng), labels)
 
+    def score(self, images, labels):
+        return self.critic(images).squeeze(1)
+
 
 class ForgetsAField(GoodConfig):
     def to_fields(self):
@@ -102,12 +108,66 @@ class Unlimited(Good):
 class OneForAll(Good):
     def sample(self, labels, *, rng):
         images = super().sample(labels, rng=rng)
-        return images if len(labels) < 5 else images[:1].expand(len(labels), -1, -1, -1)
+        return images if len(labels) < 20 else images[:1].expand(len(labels), -1, -1, -1)
 
 
 class IgnoresLabels(Good):
     def make(self, z, labels):
         return super().make(z, torch.zeros_like(labels))
+
+
+class MergesTwo(Good):
+    """Classes 1 and 2 are one to it."""
+
+    def make(self, z, labels):
+        return super().make(z, labels.clamp(max=1))
+
+
+class FollowsTheFirst(Good):
+    """Every image of a batch is of the first one's class."""
+
+    def sample(self, labels, *, rng):
+        return super().sample(labels[:1].expand_as(labels), rng=rng)
+
+
+class MovesAllByTheMean(Good):
+    """An image follows from the labels of the others too."""
+
+    def sample(self, labels, *, rng):
+        images = super().sample(labels, rng=rng)
+        return images * (0.5 + 0.1 * labels.float().mean()) if len(labels) else images
+
+
+class ScoresAColumn(Good):
+    def score(self, images, labels):
+        return self.critic(images)
+
+
+class ScoresNoNumbers(Good):
+    def score(self, images, labels):
+        return super().score(images, labels).log().log()
+
+
+class ScoresTheBatch(Good):
+    def score(self, images, labels):
+        scores = super().score(images, labels)
+        return scores - scores.mean()
+
+
+class ScoresSeveral(Good):
+    def score(self, images, labels):
+        return super().score(images, labels) if len(images) > 1 else None
+
+
+class KeepsAMappingOutside(Good):
+    """Samples pass through a layer that is not of `network`."""
+
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.mapping = nn.Linear(8, 8)
+
+    def make(self, z, labels):
+        return super().make(self.mapping(z), labels)
 
 
 class CrashesOnClasses(Good):
@@ -168,7 +228,7 @@ class NeverFinite(Good):
 
 
 class KeepsWeightsAside(Good):
-    """What it multiplies images by is learned, and no parameter or buffer."""
+    """What it multiplies images by is learned, is no parameter or buffer, and is not averaged."""
 
     def __init__(self, config, spec):
         super().__init__(config, spec)
@@ -205,6 +265,8 @@ BROKEN = {
     "shape-dtype-and-range": (TooBright, GoodConfig),
     "any-number-of-samples": (OneForAll, GoodConfig),
     "labels-as-asked": (IgnoresLabels, GoodConfig),
+    "scores-each-image-by-itself": (ScoresAColumn, GoodConfig),
+    "a-run-keeps-what-samples-need": (KeepsAMappingOutside, GoodConfig),
     "same-numbers-same-images": (OwnNumbers, GoodConfig),
     "leaves-the-global-rng-alone": (GlobalNumbers, GoodConfig),
     "phases-own-their-parameters": (StepsBoth, GoodConfig),
@@ -215,6 +277,12 @@ BROKEN = {
 ALSO = [
     ("shape-dtype-and-range", Unlimited),
     ("labels-as-asked", CrashesOnClasses),
+    ("labels-as-asked", MergesTwo),
+    ("labels-as-asked", FollowsTheFirst),
+    ("labels-as-asked", MovesAllByTheMean),
+    ("scores-each-image-by-itself", ScoresNoNumbers),
+    ("scores-each-image-by-itself", ScoresTheBatch),
+    ("scores-each-image-by-itself", ScoresSeveral),
     ("leaves-the-global-rng-alone", NumPyNumbers),
     ("phases-own-their-parameters", StepsNothing),
     ("weights-round-trip", KeepsWeightsAside),
@@ -226,8 +294,8 @@ def plugin(build=Good, config=GoodConfig) -> GeneratorPlugin:
     return GeneratorPlugin(name="mine", summary="Mine.", config=config, build=build)
 
 
-def failed(record: GeneratorPlugin) -> list[str]:
-    return [check.name for check in checks_for(record) if not check.result().passed]
+def failed(record: GeneratorPlugin, **options) -> list[str]:
+    return [check.name for check in checks_for(record, **options) if not check.result().passed]
 
 
 @parametrize_checks(plugin())
@@ -285,6 +353,65 @@ def test_an_expected_failure_must_fail():
 def test_an_expected_failure_of_no_check_is_an_error():
     with pytest.raises(ConfigError, match="no check 'finite-loss'. Did you mean 'finite-losses'"):
         parametrize_checks(plugin(), expected_failures={"finite-loss": "it diverges"})
+
+
+class ForLarge(Good):
+    """Does one size, which no check tries of itself."""
+
+    def __init__(self, config, spec):
+        if spec.shape[1:] != (48, 48):
+            raise ShapeError(f"makes 48x48 images; got {spec.shape}. Resize with size=48.")
+        super().__init__(config, replace(spec, height=16, width=16))
+        self.spec = spec
+        self.critic = nn.Sequential(nn.AdaptiveAvgPool2d(16), *self.critic)
+        self.network.insert(4, nn.Upsample(scale_factor=3))
+
+
+def test_a_size_that_no_check_tries_of_itself_can_be_given():
+    assert failed(plugin(ForLarge), size=48) == []
+    [result] = [
+        check.result() for check in checks_for(plugin(ForLarge)) if check.name == "finite-losses"
+    ]
+    assert "builds for no size of 16, 32, 28, 64, 8, 128 with 1 or 3 channels" in result.reason
+    assert "--size PIXELS. It says: makes 48x48 images" in result.reason
+
+
+def test_fields_that_are_needed_are_asked_for_once():
+    class NeedsWidth(GoodConfig):
+        width: int
+
+    message = r"^The checks of 'mine' need values of width: .* the command line --set width=\.\.\.$"
+    with pytest.raises(ConfigError, match=message):
+        parametrize_checks(plugin(config=NeedsWidth))
+
+
+def test_a_bad_setting_is_refused_once():
+    with pytest.raises(ConfigError, match="GoodConfig has no field 'widht'"):
+        checks_for(plugin(), settings={"widht": 8})
+
+
+def test_a_config_that_breaks_on_good_fields_is_said_to():
+    class Breaks(GoodConfig):
+        @classmethod
+        def from_fields(cls, fields):
+            raise KeyError("width")
+
+    with pytest.raises(PluginError, match="The config of 'mine' raised KeyError: 'width'"):
+        checks_for(plugin(config=Breaks))
+
+
+def test_an_installed_plugin_is_said_to_be_of_its_distribution(monkeypatch):
+    dist = SimpleNamespace(name="ganaug-mine", version="1.0")
+    entry = SimpleNamespace(module=__name__, dist=dist)
+    monkeypatch.setattr("ganaug.testing.entry_points", lambda group: [entry])
+    assert {check.owner for check in checks_for(plugin())} == {
+        "GeneratorPlugin 'mine' of ganaug-mine 1.0"
+    }
+
+
+def test_a_built_in_plugin_is_said_to_be_of_ganaug():
+    [check, *_] = checks_for(Registry.load().generators["dcgan"])
+    assert check.owner == f"GeneratorPlugin 'dcgan' of ganaug {__version__}"
 
 
 def test_what_is_no_plugin_has_no_checks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from ganaug import (
     StoppingPolicyPlugin,
     Study,
 )
-from ganaug.errors import ConfigError, DataError
+from ganaug.errors import ConfigError, DataError, ShapeError
 from ganaug.testing import checks_for, datasets, evaluators, extractors, policies, studies
 from ganaug.testing.images import example_images
 
@@ -76,6 +77,13 @@ class Counts(After):
         return "asked too often" if self.asked > 2 and history else None
 
 
+class ReadsScores(After):
+    """Nobody computes scores for it."""
+
+    def reason_to_stop(self, history):
+        return "it was scored" if history and history[-1].metrics else None
+
+
 class NotHere(After):
     def __init__(self, config):
         self.limit = lambda: 50
@@ -96,9 +104,29 @@ def test_each_check_of_policies_is_proved():
         "silent-before-the-first-step": Hasty,
         "gives-reasons-in-words": SaysYes,
         "pure": Counts,
+        "says-that-it-reads-scores": ReadsScores,
         "travels-to-workers": NotHere,
     }
     prove(proofs, policy, policies.CHECKS)
+
+
+class ReadsItsOwnScore(ReadsScores):
+    metric_names = ("beauty",)
+
+    def reason_to_stop(self, history):
+        return "it is beautiful" if history and "beauty" in history[-1].metrics else None
+
+
+def test_scores_are_those_that_a_policy_names():
+    assert failed(policy(ReadsItsOwnScore)) == ["says-that-it-reads-scores"]
+
+
+@pytest.mark.parametrize("name", ["divergence", "loop-breaker", "plateau"])
+def test_the_histories_are_long_enough_for_the_built_in_policies_to_speak(name):
+    record = Registry.load().stopping_policies[name]
+    asked = record.build(record.config())
+    reasons = [asked.reason_to_stop(history) for history in policies.histories().values()]
+    assert any("over the last" in str(reason) or "improved" in str(reason) for reason in reasons)
 
 
 # --- datasets -------------------------------------------------------------------------------------
@@ -116,8 +144,20 @@ def opens(change=lambda images: images):
 
 
 class Local(list):
-    """Pixels that no other process can have."""
+    """Pixels that no other process can have, and that pickle all the same."""
 
+    table: ClassVar = {}
+
+    def __reduce__(self):
+        self.table[id(self)] = self
+        return self.table_entry, (id(self),)
+
+    @classmethod
+    def table_entry(cls, key):
+        return cls.table[key]
+
+
+class NoPickle(list):
     def __reduce__(self):
         raise TypeError("stays here")
 
@@ -148,8 +188,15 @@ def test_each_check_of_datasets_is_proved(tmp_path):
     prove(DATASETS, dataset, datasets.CHECKS, location=tmp_path)
 
 
+def test_what_cannot_be_pickled_does_not_travel(tmp_path):
+    record = dataset(
+        {"open": opens(lambda images: replace(images, pixels=NoPickle(IMAGES.pixels)))}
+    )
+    assert failed(record, location=tmp_path) == ["travels-to-workers"]
+
+
 def test_datasets_are_checked_on_something_to_open():
-    with pytest.raises(ConfigError, match="need something to open: give a location"):
+    with pytest.raises(ConfigError, match="give a location, on the command line --location PATH"):
         checks_for(dataset())
 
 
@@ -222,6 +269,10 @@ class LearnsInVain(Means):
         pass
 
 
+class OneFingerprint(Means):
+    fingerprint = "means"
+
+
 class Noisy(Means):
     def extract(self, images):
         torch.rand(1)
@@ -244,9 +295,28 @@ def test_each_check_of_extractors_is_proved():
         "one-image-at-a-time": OfTheBatch,
         "stable-fingerprint": NewEachTime,
         "fingerprint-of-what-it-learned": LearnsInVain,
+        "other-images-other-fingerprint": OneFingerprint,
         "leaves-the-global-rng-alone": Noisy,
     }
     prove(proofs, extractor, extractors.CHECKS)
+
+
+class ForLarge(Means):
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        if spec.height < 48:
+            raise ShapeError(f"needs 48 pixels a side; got {spec.shape}.")
+
+
+def test_extractors_are_tried_with_images_of_a_size():
+    assert "declared-shape" in failed(extractor(ForLarge))
+    assert failed(extractor(ForLarge), size=48) == []
+
+
+@pytest.mark.parametrize("make", ["policy", "evaluator", "dataset"])
+def test_a_size_where_nothing_has_one_is_refused(make):
+    with pytest.raises(ConfigError, match="Only generators and feature extractors are tried with"):
+        checks_for(globals()[make](), size=48)
 
 
 # --- evaluators -----------------------------------------------------------------------------------
@@ -314,10 +384,23 @@ class MakesDo(Distance):
         return super().compute() if self._features["holdout"] else {"distance": 0.0}
 
 
-class Draws(Distance):
+class InPairs(Distance):
+    """Takes images at the same place of both roles for pairs."""
+
     def compute(self):
-        torch.rand(1)
-        return super().compute()
+        gaps = self.features("holdout") - self.features("synthetic")
+        return {"distance": float(gaps.norm(dim=1).mean())}
+
+
+class DrawsSubsets(Distance):
+    """Scores random halves, by torch's global numbers, which the caller seeds."""
+
+    def compute(self):
+        means = []
+        for role in ("holdout", "synthetic"):
+            features = self.features(role)
+            means.append(features[torch.randperm(len(features))[: len(features) // 2]].mean(dim=0))
+        return {"distance": float((means[0] - means[1]).norm())}
 
 
 class ForgetfulDistance(Distance):
@@ -338,9 +421,19 @@ def test_each_check_of_evaluators_is_proved():
         "any-order-of-roles": ByOrder,
         "forgets-on-reset": Remembers,
         "refuses-too-few": MakesDo,
-        "leaves-the-global-rng-alone": Draws,
+        "any-order-within-roles": InPairs,
     }
     prove(proofs, evaluator, evaluators.CHECKS)
+
+
+def test_a_metric_may_draw_from_torchs_global_numbers():
+    assert failed(evaluator(DrawsSubsets)) == []
+
+
+def test_the_checks_of_evaluators_leave_the_global_numbers_alone():
+    before = torch.get_rng_state()
+    failed(evaluator(DrawsSubsets))
+    assert torch.equal(before, torch.get_rng_state())
 
 
 # --- studies --------------------------------------------------------------------------------------

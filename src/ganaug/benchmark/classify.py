@@ -15,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from ganaug.benchmark.augment import ClassicalAugmentation
 from ganaug.benchmark.draws import draw_rows
+from ganaug.benchmark.validating import Checked, check
 from ganaug.errors import ConfigError, DataError, ShapeError, TrainingFailedError
 from ganaug.randomness import seeded
 from ganaug.study import Arm
@@ -53,20 +54,6 @@ class TrainingSet:
         return len(self.labels)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """How a classifier did on validation images after so many steps.
-
-    score: balanced accuracy. loss: cross-entropy, every class counting the same. training_loss:
-    the mean over the steps since the check before.
-    """
-
-    step: int
-    score: float
-    loss: float
-    training_loss: float
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fitted:
     """A trained classifier, as it was at the best check of the second half.
@@ -101,11 +88,11 @@ def train_classifier(
     Every arm has the same number of steps and, for a seed, draws the same batches as any other
     arm of its sampling from the same set. Adam (Kingma and Ba 2015) with a cosine from
     `learning_rate` to zero. Ten times, the last step included, the validation images are looked
-    at: of the checks in the second half, the highest balanced accuracy counts, then the lowest
-    loss. Early in the cosine a lucky check on a few rare images would win over a better
-    classifier, and a warm start would not have seen a real image yet. Weights follow from model,
-    images, arm and seed alone, on the CPU bit for bit at an equal number of threads; the caller's
-    random numbers are not touched.
+    at: of the checks in the second half, the highest AUROC counts, then the lowest loss, each a
+    mean over classes (see `Checked.rank`). Early in the cosine a lucky check on a few rare images
+    would win over a better classifier, and a warm start would not have seen a real image yet.
+    Weights follow from model, images, arm and seed alone, on the CPU bit for bit at an equal number
+    of threads; the caller's random numbers are not touched.
 
     Raises ConfigError for steps, batch size or learning rate that are not positive or an unknown
     classical argument, DataError where there is no image to draw or to validate on, and
@@ -176,7 +163,7 @@ class _Training:
             checked = self.check(step, validation, losses)
             history.append(checked)
             losses.clear()
-            if step > self.steps // 2 and (best is None or _rank(checked) > _rank(best)):
+            if step > self.steps // 2 and (best is None or checked.rank > best.rank):
                 best = checked
                 weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
         assert best is not None  # the last step is always checked
@@ -216,26 +203,13 @@ class _Training:
         """Look at the validation images. Raises TrainingFailedError where a loss is not finite."""
         training_loss = float(torch.stack(losses).mean())
         logits, labels = _logits(self.model, validation[0]), validation[1].to(self.device)
-        score = _class_mean((logits.argmax(dim=1) == labels).double(), labels)
-        loss = _class_mean(cross_entropy(logits, labels, reduction="none").double(), labels)
-        if not (math.isfinite(training_loss) and math.isfinite(loss)):
+        checked = check(logits, labels, step=step, training_loss=training_loss)
+        if not (math.isfinite(training_loss) and math.isfinite(checked.loss)):
             raise TrainingFailedError(
                 f"The classifier's loss is not finite after {step} of {self.steps} steps; lower "
                 "the learning rate of the study."
             )
-        return Checked(step=step, score=score, loss=loss, training_loss=training_loss)
-
-
-def _rank(checked: Checked) -> tuple[float, float]:
-    return checked.score, -checked.loss
-
-
-def _class_mean(values: Tensor, labels: Tensor) -> float:
-    """Return the mean over classes of the mean of each; of accuracy, the balanced accuracy."""
-    counts = labels.bincount()
-    sums = torch.zeros_like(counts, dtype=values.dtype).index_add_(0, labels, values)
-    present = counts > 0
-    return float((sums[present] / counts[present]).mean())
+        return checked
 
 
 def _class_weights(drawn: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganaug.benchmark.against_rest import OneClass, against_rest
-from ganaug.benchmark.weighing import Weighed, mean_over
+from ganaug.benchmark.prior import choose_weights
+from ganaug.benchmark.weighing import Weighed, mean_over, undefined
 from ganaug.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
         ),
         "balanced_accuracy": Measure(
             summary="share of each class's images whose most probable class is the right one, "
-            "averaged over classes; of two classes, and of one class against the rest, the mean "
-            "of sensitivity and specificity",
+            "averaged over classes, once as much of the classes' frequencies in training is taken "
+            "out of the probabilities as does best on validation images; of two classes, and of "
+            "one class against the rest, the mean of sensitivity and specificity",
         ),
         "auroc": Measure(
             summary="chance that an image of the class is given a higher probability than "
@@ -99,19 +101,23 @@ def measure(outcome: Outcome, *, specificity: float = 0.9) -> dict[str, float]:
     comes out as it comes out.
 
     Classes are taken one against the rest, and a figure over all of them is the mean over those
-    that have test images (and other images among them). Exceptions: "accuracy", and
-    "balanced_accuracy" of three or more classes, go by the most probable class; "brier" is the
-    sum over classes. Two classes are treated alike, so that the figure over both says as much of
-    the second as of the first: that of the positive class stands under its own name, such as
-    "sensitivity:melanoma".
+    that have test images (and other images among them). Exceptions: "accuracy" goes by the most
+    probable class; "balanced_accuracy" of three or more classes does so once the probability of
+    class c is divided by the share of c among the real training images to the power of a; "brier"
+    is the sum over classes. Two classes are treated alike, so that the figure over both says as
+    much of the second as of the first: that of the positive class stands under its own name, such
+    as "sensitivity:melanoma".
 
     Thresholds of "sensitivity", "specificity", "f1", "sensitivity_at_specificity" and
     "balanced_accuracy:CLASS" are chosen on the validation images, for each class; they lie midway
     between two neighbouring validation probabilities. An image is called positive when its
-    probability reaches the threshold.
+    probability reaches the threshold. The power a, between -0.5 and 1.5, is chosen on them, too:
+    the one with the best balanced accuracy (see `ganaug.benchmark.prior`). So a change of the
+    classes' frequencies in training, which moves all thresholds, is no gain by itself.
 
     NaN: the class has no test images or no others, or, where there is a threshold, no validation
-    images or no others. Raises DataError when probabilities are not finite.
+    images or no others; for the power, no validation images at all. Raises DataError when
+    probabilities are not finite.
     """
     names = [*MEASURES]
     names += [
@@ -157,8 +163,9 @@ def weighed_measure(outcome: Outcome, name: str, *, specificity: float = 0.9) ->
     """Return the measure as a function of the weights of the images that it is of.
 
     The function takes float64 (B, N), N images weighed in B ways, and returns float64 (B,): the
-    measure of N images in each of which as many stand as it weighs. Thresholds and bins do not
-    depend on the weights. Raises ConfigError for an unknown measure.
+    measure of N images in each of which as many stand as it weighs. Thresholds, the power of
+    "balanced_accuracy" and bins do not depend on the weights. Raises ConfigError for an unknown
+    measure.
     """
     about = check_measure(name, outcome.class_names)
     base, _, class_name = name.partition(":")
@@ -171,13 +178,12 @@ def weighed_measure(outcome: Outcome, name: str, *, specificity: float = 0.9) ->
             )
     if class_name:
         return _of_class(outcome, base, outcome.class_names.index(class_name), specificity)
-    many = len(outcome.class_names) > 2
-    right = predictions.probabilities.argmax(axis=1) == predictions.labels
     if base.endswith("accuracy") and base != "balanced_accuracy":
+        right = predictions.probabilities.argmax(axis=1) == predictions.labels
         return mean_over(right, np.ones(len(right), dtype=bool))
     columns = range(len(outcome.class_names))
-    if base == "balanced_accuracy" and many:
-        return _mean([mean_over(right, predictions.labels == column) for column in columns])
+    if base == "balanced_accuracy" and len(columns) > 2:
+        return _balanced_accuracy(outcome)
     if base == "brier":
         return _brier(predictions.probabilities, predictions.labels)
     return _mean([_of_class(outcome, base, column, specificity) for column in columns])
@@ -193,6 +199,17 @@ def _mean(functions: Sequence[Weighed]) -> Weighed:
             return np.asarray(np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0))
 
     return mean
+
+
+def _balanced_accuracy(outcome: Outcome) -> Weighed:
+    """Return the mean share that is found of three or more classes."""
+    valid, test, columns = outcome.validation, outcome.test, range(len(outcome.class_names))
+    counts = np.bincount(outcome.train.labels, minlength=len(columns))
+    weights = choose_weights(valid.labels, valid.probabilities, counts)
+    if weights is None:
+        return undefined
+    right = (test.probabilities * weights).argmax(axis=1) == test.labels
+    return _mean([mean_over(right, test.labels == column) for column in columns])
 
 
 def _brier(probabilities: Floats, labels: NDArray[np.int64]) -> Weighed:

@@ -50,7 +50,8 @@ class Outcome:
 
     class_names: of the columns of the probabilities. details: what else is known, as JSON takes
     it: "ratio" (the chosen one, None where the arm has none), "ratios" (validation score of each
-    candidate), "synthetic" (images added by class), "steps" (at the best validation score),
+    candidate), "error" (standard error of the difference of each other one from ratio 0),
+    "synthetic" (images added by class), "steps" (at the best check on validation images),
     "seconds" (of training).
     """
 

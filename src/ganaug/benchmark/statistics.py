@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,6 +78,7 @@ def compare(
     *,
     reference: str | None = None,
     candidates: Sequence[str] = (),
+    partners: Mapping[str, str] | None = None,
     specificity: float = 0.9,
     level: float = 0.05,
     bootstraps: int = 1000,
@@ -87,7 +88,9 @@ def compare(
 
     measure: ``NAME`` or ``NAME:CLASS`` of `MEASURES`, on test images. reference: an arm; None: the
     one among candidates (the arms without synthetic images) that is best on validation images,
-    for each fraction (`choose_reference`). bootstraps: draws of groups, from seed; 0 for none.
+    for each fraction (`choose_reference`). partners: instead of a reference, what each of some
+    arms is compared with, by its name; other arms are left out then. bootstraps: draws of groups,
+    from seed; 0 for none.
 
     Differences of cells are tested by the corrected resampled t-test (`corrected_t`), and p-values
     are adjusted by Holm's method for all that is returned, arms and fractions alike, so that the
@@ -101,16 +104,20 @@ def compare(
     Raises ConfigError for an unknown measure or arm, and RunError when arms do not have the same
     cells, or not the same test images in them.
     """
-    _check(outcomes, measure, reference, candidates, specificity, level)
+    named = [*(partners or {}), *(partners or {}).values(), *candidates]
+    _check(outcomes, measure, [*named, *([reference] if reference else [])], specificity, level)
     question = _Question(measure, specificity, level, bootstraps, seed)
     pairs: list[_Pair] = []
     for fraction in dict.fromkeys(outcome.cell.fraction for outcome in outcomes):
         chosen = [outcome for outcome in outcomes if outcome.cell.fraction == fraction]
         cells = pair_cells(chosen)
+        if partners is not None:
+            pairs += _pairs(cells, partners, question)
+            continue
         against = reference or choose_reference(
             chosen, measure, candidates, specificity=specificity
         )
-        pairs += _pairs(cells, against, question)
+        pairs += _pairs(cells, {arm: against for arm in cells if arm != against}, question)
     return _judge(pairs, question)
 
 
@@ -151,8 +158,7 @@ def choose_reference(
 def _check(
     outcomes: Sequence[Outcome],
     measure: str,
-    reference: str | None,
-    candidates: Sequence[str],
+    named: Sequence[str],
     specificity: float,
     level: float,
 ) -> None:
@@ -167,7 +173,7 @@ def _check(
         if not 0 < value < 1:
             raise ConfigError(f"{name} is between 0 and 1; got {value}.")
     arms = list(dict.fromkeys(outcome.cell.arm for outcome in outcomes))
-    for arm in [*([reference] if reference else []), *candidates]:
+    for arm in named:
         if arm not in arms:
             raise ConfigError(
                 f"There are no results of the arm {arm!r}; there are of {', '.join(arms)}."
@@ -215,17 +221,18 @@ class _Pair:
     interval: tuple[float, float] | None
 
 
-def _pairs(cells: Cells, reference: str, question: _Question) -> list[_Pair]:
-    """Compare the arms of one fraction with the reference."""
-    keys = sorted(cells[reference])
-    by_arm = {arm: [of_arm[key] for key in keys] for arm, of_arm in cells.items()}
+def _pairs(cells: Cells, against: Mapping[str, str], question: _Question) -> list[_Pair]:
+    """Compare arms of one fraction, each with what it is compared with."""
+    asked = dict.fromkeys([*against, *against.values()])
+    keys = sorted(next(iter(cells.values())))
+    by_arm = {arm: [cells[arm][key] for key in keys] for arm in asked}
     values = {arm: question.values(of_arm) for arm, of_arm in by_arm.items()}
     draws = {arm: question.draws(of_arm) for arm, of_arm in by_arm.items()}
-    ratio = ratio_of_test(by_arm[reference])
     pairs = []
-    for arm in (arm for arm in cells if arm != reference):
+    for arm, reference in against.items():
         known = np.isfinite(values[arm]) & np.isfinite(values[reference])
         ours, theirs = values[arm][known], values[reference][known]
+        ratio = ratio_of_test(by_arm[reference])
         pairs.append(
             _Pair(
                 arm=arm,

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from ganaug.benchmark.amounts import amounts, candidates, generated_classes, most
+from ganaug.benchmark.choosing import choose_ratio
 from ganaug.benchmark.classifiers import build_classifier
 from ganaug.benchmark.classify import TrainingSet, predict, train_classifier
 from ganaug.benchmark.generators import Drawn, Request, draw, make_recipe, provide
-from ganaug.benchmark.measures import check_measure, measure_one
 from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
 from ganaug.benchmark.protocol import Fold, Protocol
 from ganaug.benchmark.task import Task
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
+    from torch import nn
 
+    from ganaug.benchmark.choosing import Choice
     from ganaug.benchmark.experiment import Experiment
     from ganaug.spec import LabelledImages
     from ganaug.study import Arm
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Workspace"]
 
 # What seeds are for; those of the protocol come first.
-_GENERATOR, _CLASSIFIER = 10, 11
+_GENERATOR, _CLASSIFIER, _CHOICE = 10, 11, 12
 
 #: Trainings without synthetic images that are remembered: arms with ratio 0 are one of them.
 _REMEMBERED = 64
@@ -40,11 +42,15 @@ _REMEMBERED = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Trained:
-    """A classifier's training: what it predicts, float64 (n, classes), and how it went."""
+    """A classifier's training: what it predicts, float64 (n, classes), and how it went.
 
-    train: NDArray[np.float64]
+    model: in main memory until it is asked about training and test images, None from then on.
+    """
+
+    model: nn.Module | None
     validation: NDArray[np.float64]
-    test: NDArray[np.float64]
+    train: NDArray[np.float64] | None = None
+    test: NDArray[np.float64] | None = None
     steps: int
     seconds: float
 
@@ -79,36 +85,33 @@ class Workspace:
         self._known: dict[tuple[Any, ...], _Trained] = {}
 
     def run(self, cell: Cell) -> Outcome:
-        """Return the outcome of a cell; its ratio is what did best on the validation part."""
-        arm = next(arm for arm in self.experiment.study.arms if arm.name == cell.arm)
+        """Return the outcome of a cell; its ratio is what validation images choose."""
+        study = self.experiment.study
+        arm = next(arm for arm in study.arms if arm.name == cell.arm)
         fold = self.protocol.folds[cell.repeat, cell.fold]
         part = _Part(cell=cell, fold=fold, rows=self.protocol.training(fold, cell.fraction))
         drawn = self._draw(part) if arm.needs_generator else None
-        best, scores, seconds = None, {}, 0.0
-        for ratio in candidates(arm, self.experiment.study):
-            added = self._added(arm, part, ratio, drawn)
-            trained = self._train(arm, part, added, drawn)
-            outcome = self._outcome(part, trained)
-            scores[ratio] = self._score(outcome)
-            seconds += trained.seconds
-            if best is None or self._better(scores[ratio], scores[best[0]]):
-                best = ratio, outcome, added, trained.steps
-        assert best is not None  # there is a candidate
-        chosen, outcome, added, steps = best
+        added = {ratio: self._added(arm, part, ratio, drawn) for ratio in candidates(arm, study)}
+        trained = self._train_all(arm, part, added, drawn)
+        choice = choose_ratio(
+            {ratio: self._outcome(part, each) for ratio, each in trained.items()},
+            study.measure,
+            specificity=study.specificity,
+            seed=self._seed(_CHOICE, cell),
+        )
+        chosen = self._complete(part, trained[choice.ratio])
+        different = {id(each): each for each in trained.values()}.values()
         details = {
-            "ratio": chosen,
-            "ratios": {
-                f"{ratio:g}": None if math.isnan(score) else score
-                for ratio, score in scores.items()
-                if ratio is not None
+            **_record(choice),
+            "synthetic": {
+                self.task.images.class_names[i]: n for i, n in added[choice.ratio].items()
             },
-            "synthetic": {self.task.images.class_names[i]: n for i, n in added.items()},
-            "steps": steps,
-            "seconds": seconds,
+            "steps": chosen.steps,
+            "seconds": sum(each.seconds for each in different),
         }
         if drawn is not None:
             details["generator"] = dict(drawn.details)
-        return replace(outcome, details=details)
+        return replace(self._outcome(part, chosen), details=details)
 
     # --- synthetic images -------------------------------------------------------------------
 
@@ -164,6 +167,21 @@ class Workspace:
 
     # --- classifiers ------------------------------------------------------------------------
 
+    def _train_all(
+        self,
+        arm: Arm,
+        part: _Part,
+        added: Mapping[float | None, Mapping[int, int]],
+        drawn: Drawn | None,
+    ) -> dict[float | None, _Trained]:
+        """Train a classifier a ratio, but one only where ratios come to the same images."""
+        known: dict[tuple[tuple[int, int], ...], _Trained] = {}
+        for images in added.values():
+            key = tuple(sorted(images.items()))
+            if key not in known:
+                known[key] = self._train(arm, part, images, drawn)
+        return {ratio: known[tuple(sorted(images.items()))] for ratio, images in added.items()}
+
     def _train(
         self, arm: Arm, part: _Part, added: Mapping[int, int], drawn: Drawn | None
     ) -> _Trained:
@@ -174,7 +192,8 @@ class Workspace:
         cell = part.cell
         key = (plain, cell.fraction, cell.repeat, cell.fold)
         if key not in self._known:
-            self._known[key] = self._fit(replace(plain, name=arm.name), part, {}, None)
+            fitted = self._fit(replace(plain, name=arm.name), part, {}, None)
+            self._known[key] = self._complete(part, fitted)
             while len(self._known) > _REMEMBERED:
                 del self._known[next(iter(self._known))]
         return self._known[key]
@@ -199,13 +218,21 @@ class Workspace:
             seed=seed,
         )
         seconds = time.perf_counter() - began
-        train, validated, test = (
-            predict(fitted.model, task.tensor[torch.from_numpy(rows)])
-            for rows in (part.rows, part.fold.validation, part.fold.test)
-        )
+        validated = predict(fitted.model, task.tensor[validation])
         return _Trained(
-            train=train, validation=validated, test=test, steps=fitted.steps, seconds=seconds
+            model=fitted.model.cpu(), validation=validated, steps=fitted.steps, seconds=seconds
         )
+
+    def _complete(self, part: _Part, trained: _Trained) -> _Trained:
+        """Return the training with predictions of all parts; only what was chosen makes them."""
+        if trained.model is None:
+            return trained
+        model = trained.model.to(_device(self.experiment.device))
+        train, test = (
+            predict(model, self.task.tensor[torch.from_numpy(rows)])
+            for rows in (part.rows, part.fold.test)
+        )
+        return replace(trained, model=None, train=train, test=test)
 
     def _outcome(self, part: _Part, trained: _Trained) -> Outcome:
         return Outcome(
@@ -217,9 +244,12 @@ class Workspace:
         )
 
     def _predictions(
-        self, rows: NDArray[np.int64], probabilities: NDArray[np.float64]
+        self, rows: NDArray[np.int64], probabilities: NDArray[np.float64] | None
     ) -> Predictions:
+        """Return what is said of rows; NaN where nothing was asked."""
         images = self.task.images
+        if probabilities is None:
+            probabilities = np.full((len(rows), len(images.class_names)), np.nan)
         return Predictions(
             ids=tuple(images.ids[row] for row in rows.tolist()),
             groups=tuple(self.protocol.groups[row] for row in rows.tolist()),
@@ -227,24 +257,23 @@ class Workspace:
             probabilities=probabilities,
         )
 
-    def _score(self, outcome: Outcome) -> float:
-        """Return the study's measure on the validation part."""
-        study = self.experiment.study
-        judged = replace(outcome, test=outcome.validation)  # test images choose nothing
-        return measure_one(judged, study.measure, specificity=study.specificity)
-
-    def _better(self, score: float, than: float) -> bool:
-        """Compare two scores; one that is no number is worse than any other."""
-        if math.isnan(score) or math.isnan(than):
-            return math.isnan(than) and not math.isnan(score)
-        name = self.experiment.study.measure
-        rises = check_measure(name, self.task.images.class_names).higher_is_better
-        return score > than if rises else score < than
-
     def _seed(self, purpose: int, cell: Cell) -> int:
         """Return a seed that varies with repeat and fold, and is the same for every arm."""
         entropy = [self.experiment.seed, cell.repeat, purpose, cell.fold]
         return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0] >> 16)
+
+
+def _record(choice: Choice) -> dict[str, Any]:
+    """Return the choice as JSON takes it: numbers by ratio, None for what is not known."""
+    ratios, error = (
+        {
+            f"{ratio:g}": None if math.isnan(value) else value
+            for ratio, value in values.items()
+            if ratio is not None
+        }
+        for values in (choice.scores, choice.errors)
+    )
+    return {"ratio": choice.ratio, "ratios": ratios, "error": error}
 
 
 def _device(name: str) -> torch.device:

@@ -47,7 +47,8 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What is compared, and how; any unless given. ganaug plugins list shows studies.",
+            help="What is compared, and how; any unless given. ganaug plugins list shows studies. "
+            "Or a TOML file of your own.",
             rich_help_panel=_COMPARED,
         ),
     ] = None,
@@ -74,6 +75,16 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME", help="Instead of the study's classifier.", rich_help_panel=_COMPARED
+        ),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="PX",
+            min=8,
+            help="Pixels a side for classifiers and generators, instead of the study's, or the "
+            "images' own: large images take long.",
+            rich_help_panel=_COMPARED,
         ),
     ] = None,
     generator: Annotated[
@@ -198,6 +209,7 @@ def benchmark(
             arms=tuple(arms or ()),
             reference=reference,
             classifier=classifier,
+            size=size,
             generator=generator,
             settings=tuple(settings or ()),
             budget=budget.value,

@@ -38,6 +38,7 @@ class BenchmarkRequest:
     arms: tuple[str, ...] = ()
     reference: str | None = None
     classifier: str | None = None
+    size: int | None = None
     generator: str | None = None
     settings: tuple[str, ...] = ()
     budget: str = "small"
@@ -65,6 +66,7 @@ class BenchmarkRequest:
             "--study": self.study,
             "--reference": self.reference,
             "--classifier": self.classifier,
+            "--size": self.size,
             "--generator": self.generator,
             "--budget": self.budget if self.budget != "small" else None,
             "--folds": self.folds,
@@ -93,11 +95,13 @@ def make_study(request: BenchmarkRequest, registry: Registry) -> Study:
     unknown arm or reference, for arms that no reference can be chosen from, and for options of a
     generator where no arm has one.
     """
-    study = registry.studies[request.study or DEFAULT_STUDY]
+    study = _find_study(request.study or DEFAULT_STUDY, registry)
     if request.arms:
         study = study.with_arms(request.arms)
     if request.classifier is not None:
         study = replace(study, classifier=request.classifier)
+    if request.size is not None:
+        study = replace(study, size=request.size, generator_size=request.size)
     assignments = assignments_of("--set", "width=32", request.settings)
     if request.generator is not None and request.generator != study.generator:
         registry.generators.find(request.generator)
@@ -107,6 +111,13 @@ def make_study(request: BenchmarkRequest, registry: Registry) -> Study:
     _check_generator(request, study)
     _check_reference(request, study)
     return study
+
+
+def _find_study(name: str, registry: Registry) -> Study:
+    """Return a study by name, or read it from a TOML file."""
+    from ganaug.study import Study
+
+    return Study.from_toml(Path(name)) if name.endswith(".toml") else registry.studies[name]
 
 
 def make_budget(request: BenchmarkRequest, study: Study) -> Budget:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ganaug.cli.benchmark_progress import counting_cells
@@ -139,9 +140,11 @@ def _compare(request: BenchmarkRequest, experiment: Experiment, outcomes: list[O
         print_json(record_of(request, experiment, comparison))
     else:
         print_comparison(comparison)
+    findings = _find(request, experiment, comparison, outcomes)
     with status("Writing the report"):
-        findings = _find(request, experiment, comparison, outcomes)
         page, *others = write_report(request.out, findings)
+    if request.pictures:
+        _add_pictures(request, experiment, findings)
     if request.json:
         return
     names = ", ".join(path.name for path in others)
@@ -156,15 +159,27 @@ def _find(
 ) -> Findings:
     """Sum up what the report says."""
     from ganaug.report import Findings
-    from ganaug.report.images import Looked, look_at_images
 
-    looked = look_at_images(experiment, outcomes) if request.pictures else Looked()
     return Findings(
         study=experiment.study,
         outcomes=outcomes,
         differences=comparison.differences,
+        effects=comparison.effects,
         facts=dict([*header_pairs(request, experiment), *version_pairs(experiment)]),
         is_screening=comparison.is_screening,
-        pictures=looked.pictures,
-        scores=looked.scores,
     )
+
+
+def _add_pictures(request: BenchmarkRequest, experiment: Experiment, findings: Findings) -> None:
+    """Write the report again, with pictures; it stays without them where they cannot be drawn."""
+    from ganaug.errors import GanaugError
+    from ganaug.report import write_report
+    from ganaug.report.images import look_at_images
+
+    try:
+        with status("Drawing pictures"):
+            looked = look_at_images(experiment, findings.outcomes)
+    except GanaugError as error:
+        stderr().print(f"The report has no pictures: {error}", soft_wrap=True)
+        return
+    write_report(request.out, replace(findings, pictures=looked.pictures, scores=looked.scores))

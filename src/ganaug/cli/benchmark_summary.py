@@ -33,11 +33,16 @@ _CLAIM = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What the outcomes of a study say. differences: of every arm but the reference."""
+    """What the outcomes of a study say.
+
+    differences: of every arm but the reference. effects: of arms with synthetic images from those
+    that are the same but for the images.
+    """
 
     study: Study
     budget: Budget
     differences: Sequence[Difference]
+    effects: Sequence[Difference]
 
     @classmethod
     def of(
@@ -51,14 +56,18 @@ class Comparison:
 
         study = experiment.study
         order = {arm.name: place for place, arm in enumerate(study.arms)}
+        ordered = sorted(outcomes, key=lambda outcome: order[outcome.cell.arm])
         differences = compare(
-            sorted(outcomes, key=lambda outcome: order[outcome.cell.arm]),
+            ordered,
             study.measure,
             reference=reference,
             candidates=[arm.name for arm in study.arms if not arm.needs_generator],
             specificity=study.specificity,
         )
-        return cls(study=study, budget=experiment.budget, differences=differences)
+        effects = compare(
+            ordered, study.measure, partners=study.partners, specificity=study.specificity
+        )
+        return cls(study=study, budget=experiment.budget, differences=differences, effects=effects)
 
     @property
     def is_screening(self) -> bool:
@@ -66,9 +75,16 @@ class Comparison:
         return min(self.budget.folds, self.budget.repeats) < _CLAIM
 
     def verdicts(self) -> list[str]:
-        """Return a sentence for every arm with synthetic images; for every arm where none has."""
+        """Return a sentence for every arm with synthetic images; for every arm where none has.
+
+        Against its partner, or the reference where it has none.
+        """
         synthetic = {arm.name for arm in self.study.arms if arm.needs_generator}
-        told = [found for found in self.differences if found.arm in synthetic or not synthetic]
+        others = synthetic - set(self.study.partners)
+        told = [
+            *self.effects,
+            *(each for each in self.differences if each.arm in others or not synthetic),
+        ]
         several = len({found.fraction for found in self.differences}) > 1
         return [
             f"{found.arm}: {found.words()}, against {found.reference}"

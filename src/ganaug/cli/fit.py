@@ -166,7 +166,8 @@ def fit(
         typer.Option(
             metavar="POLICY",
             help="Stop early, at the first of these that has a reason: NAME or "
-            "NAME:FIELD=VALUE,... such as loop-breaker, or several joined by and. Repeatable.",
+            "NAME:FIELD=VALUE,... such as loop-breaker, or several with and or or between them. "
+            "Repeatable.",
             rich_help_panel=_LENGTH,
         ),
     ] = None,
@@ -183,7 +184,7 @@ def fit(
         typer.Option(
             "--class",
             metavar="NAME",
-            help="Train on this class only. Repeatable.",
+            help="Train on this class only; a pretraining sees all. Repeatable.",
             rich_help_panel=_ROWS,
         ),
     ] = None,

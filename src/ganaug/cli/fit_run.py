@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ganaug.cli.console import output, status
@@ -22,6 +23,7 @@ from ganaug.registry import Registry
 from ganaug.run_config import describe_run
 from ganaug.runs import Run
 from ganaug.sources import check_outside, open_images
+from ganaug.spec import class_indices
 from ganaug.splits import write_splits
 
 if TYPE_CHECKING:
@@ -55,28 +57,11 @@ def fit_run(request: FitRequest) -> int:
             random_state=recipe.random_state,
             validate=recipe.eval_every is not None,
         )
-        rows = loaded_rows(images, splits, request.classes, recipe.size)
-    parts = _plan(rows["training"], recipe, registry)
-    config = describe_run(
-        training_rows(images, splits),
-        parts,
-        recipe,
-        registry,
-        source=request.data,
-        source_fields=request.fields,
-    )
-    session = Session(
-        Run(request.out, config),
-        rows,
-        parts,
-        registry,
-        request.device,
-        tensorboard=request.tensorboard,
-        known=rows_for_filters(training_rows(images, splits), parts, recipe, registry),
-    )
+        rows = _Rows(images, splits, request.classes, recipe)
+    session = _session(request, rows, recipe, registry, request.data, request.fields)
     session.begin()
     print_header(session, images, splits)
-    Run.create(request.out, config)
+    Run.create(request.out, session.run.config)
     write_splits(request.out / "splits.csv", images, splits)
     session.run.write_references(hashes, splits)
     return session.complete()
@@ -96,32 +81,15 @@ def resume_run(request: FitRequest) -> int:
         splits = run.recorded_splits(images)
         if request.split is not None or request.holdout is not None:
             _check_splits(request, images, splits, recipe)
-        rows = loaded_rows(images, splits, run.config.class_names, recipe.size)
-    parts = _plan(rows["training"], recipe, registry)
+        rows = _Rows(images, splits, run.config.class_names, recipe)
     source = run.config.source
-    config = describe_run(
-        training_rows(images, splits),
-        parts,
-        recipe,
-        registry,
-        source=source,
-        source_fields=fields,
-    )
-    if config.fingerprint != run.config.fingerprint:
+    session = _session(request, rows, recipe, registry, source, fields)
+    if session.run.config.fingerprint != run.config.fingerprint:
         raise RunError(
             f"These are not the images that {run.path} was fitted on, which were {source}: names "
             "and labels are the same, pixels differ. Give the images as they were, or fit a new "
             "run."
         )
-    session = Session(
-        Run(request.out, config),
-        rows,
-        parts,
-        registry,
-        request.device,
-        tensorboard=request.tensorboard,
-        known=rows_for_filters(training_rows(images, splits), parts, recipe, registry),
-    )
     session.restore()
     if session.nothing_to_do():
         output().print(
@@ -136,13 +104,59 @@ def resume_run(request: FitRequest) -> int:
     if hashes is not None:
         run.write_references(hashes, splits)
     session.run.write_config()
+    _forget(run, session.void)
     print_header(session, images, splits)
     return session.complete()
 
 
-def _plan(images: LabelledImages, recipe: Recipe, registry: Registry) -> list[Part]:
+class _Rows:
+    """The rows of a source that a run is about.
+
+    training: of all classes, as they are. loaded: of the trained classes by split, at the size to
+    train at. known: of those that are learned from in any way; all, where there is a pretraining.
+    """
+
+    def __init__(
+        self, images: LabelledImages, splits: Sequence[str], classes: Sequence[str], recipe: Recipe
+    ) -> None:
+        pretrained = recipe.conditioning == "pretrain-finetune"
+        indices = sorted(class_indices(classes or images.class_names, images.class_names))
+        self.training = training_rows(images, splits)
+        self.known = loaded_rows(images, splits, () if pretrained else classes, recipe.size)
+        self.loaded = self.known
+        if pretrained and len(indices) < len(images.class_names):
+            self.loaded = {name: rows.only(indices) for name, rows in self.known.items()}
+
+
+def _session(
+    request: FitRequest,
+    rows: _Rows,
+    recipe: Recipe,
+    registry: Registry,
+    source: str,
+    fields: Mapping[str, str],
+) -> Session:
+    """Plan the trainings of a run and describe it; nothing is written."""
+    parts = _plan(rows, recipe, registry)
+    config = describe_run(
+        rows.training, parts, recipe, registry, source=source, source_fields=fields
+    )
+    return Session(
+        Run(request.out, config),
+        rows.loaded,
+        parts,
+        registry,
+        request.device,
+        tensorboard=request.tensorboard,
+        known=rows_for_filters(rows.training, parts, recipe, registry),
+        pretraining_rows=rows.known["validation"],
+    )
+
+
+def _plan(rows: _Rows, recipe: Recipe, registry: Registry) -> list[Part]:
     """Build what will be trained; refuse a batch size that the generator would not use."""
-    parts = plan_parts(images, recipe, registry)
+    known = rows.known["training"]
+    parts = plan_parts(rows.loaded["training"], recipe, registry, pretraining=known)
     own = parts[0].generator.batch_size(0)
     default = Recipe.model_fields["batch_size"].default
     if own is not None and recipe.batch_size not in (own, default):
@@ -151,6 +165,16 @@ def _plan(images: LabelledImages, recipe: Recipe, registry: Registry) -> list[Pa
             "leave --batch-size out."
         )
     return parts
+
+
+def _forget(run: Run, void: Sequence[int | None]) -> None:
+    """Remove trainings that begin anew from a run, and say so."""
+    begun = sum(bool(run.recorded_history(index)) for index in void)
+    for index in void:
+        run.forget_training(index)
+    if begun:
+        anew = f"{begun} fine-tunings begin" if begun > 1 else "fine-tuning begins"
+        output().print(f"The pretraining goes on, so the {anew} anew.")
 
 
 def _check_splits(

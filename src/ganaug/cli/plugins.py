@@ -91,6 +91,14 @@ def check(
         Path | None,
         typer.Option(metavar="PATH", help="Something that a dataset plugin opens."),
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="PIXELS",
+            help="The side of the images that a generator or feature extractor is tried with.",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Check whether a plugin keeps the promises of its kind; exits 2 when it does not."""
@@ -101,7 +109,11 @@ def check(
     for listing in _named(name, Registry.load()):
         fields = _assigned(listing, settings or [])
         checks = checks_for(
-            listing.record, settings=fields, location=location, owner=listing.provider
+            listing.record,
+            settings=fields,
+            location=location,
+            size=size,
+            owner=listing.provider,
         )
         results = [check.result() for check in checks]
         failed += sum(not result.passed for result in results)
@@ -121,8 +133,12 @@ def new(
     ] = Path(),
 ) -> None:
     """Write a new generator plugin: a distribution that trains, with tests that pass."""
+    from ganaug.registry import Registry
     from ganaug.scaffold import write_plugin
 
+    generators = Registry.load().generators
+    if name in generators:
+        raise ConfigError(f"There is a generator {name!r} already. Choose another name.")
     path = write_plugin(name, out)
     output().print(
         f"Wrote {path}. Its generator is src/ganaug_{name.replace('-', '_')}/__init__.py. Next:\n"
@@ -164,7 +180,10 @@ def _assigned(listing: Listing, settings: list[str]) -> dict[str, Any]:
         assignments[field] = value
     if not assignments:
         return {}
-    given: dict[str, Any] = listing.record.config.from_strings(assignments).to_fields()
+    config = getattr(listing.record, "config", None)
+    if config is None:
+        raise ConfigError("A study has no fields to set.")
+    given: dict[str, Any] = config.from_strings(assignments).to_fields()
     return {name: given[name] for name in assignments if name in given}
 
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ganaug.cli.console import command, status
-from ganaug.cli.console import stderr as stderr_console
+from ganaug.cli.console import status
 from ganaug.cli.exports import folder_names
 from ganaug.cli.interrupts import Interrupts
 from ganaug.cli.progress import Budget, Report, open_report
 from ganaug.cli.sheets import StageSheets, write_grid
-from ganaug.cli.summary import print_result
+from ganaug.cli.summary import print_interruption, print_result
 from ganaug.cli.tensorboard import EventFiles
 from ganaug.errors import TrainingFailedError
 from ganaug.fitting import (
@@ -68,6 +67,7 @@ class Session:
 
     rows: of the run's classes by split, loaded. tensorboard: whether to write event files too.
     known: training rows of all classes, which filters learn from; see `rows_for_filters`.
+    pretraining_rows: validation rows of a pretraining; see `plan_validations`.
     Raises ConfigError for a device or precision that this machine lacks, and what
     `plan_validations` raises.
     """
@@ -82,6 +82,7 @@ class Session:
         *,
         tensorboard: bool = False,
         known: LabelledImages | None = None,
+        pretraining_rows: LabelledImages | None = None,
     ) -> None:
         self.run = run
         self.images, self.holdout = rows["training"], rows["holdout"]
@@ -91,6 +92,7 @@ class Session:
         validations = plan_validations(
             *(self.images, rows["validation"], parts, policies[0], self.recipe, registry),
             tell=_warn,
+            pretraining_rows=pretraining_rows,
         )
         trainings = [start_training(part, self.recipe, device=device) for part in parts]
         self.states = [
@@ -100,6 +102,7 @@ class Session:
             )
         ]
         self.choices: Sequence[Choice] = ()  # of weights, once all have ended
+        self.void: list[int | None] = []  # parts that begin anew, whatever the run has of them
         self._saved_at = time.monotonic()
 
     def begin(self) -> None:
@@ -112,12 +115,13 @@ class Session:
                 state.training.begin()
 
     def restore(self) -> None:
-        """Go back to the last checkpoints. Raises RunError when they are damaged."""
+        """Go back to the last checkpoints, but of `void`. Raises RunError when they are damaged."""
         for state in self.states:
             pretrained = self._pretrained(state)
             if pretrained is not None and self._reason(pretrained) is None:
                 # It goes on, as with more images: what was fine-tuned from it so far is void.
-                self.run.forget_training(state.part.index)
+                self.void.append(state.part.index)
+                continue
             saved = self.run.read_checkpoint(state.part.index)
             if saved is not None:
                 state.training.load_state_dict(saved)
@@ -151,10 +155,11 @@ class Session:
             with status("Drawing samples"):
                 self._finish()
         except KeyboardInterrupt:
-            self._explain(f"Interrupted at {self._images_seen():,} images; saved in")
+            seen = sum(state.training.images_seen for state in self.states)
+            print_interruption(self.run, f"Interrupted at {seen:,} images; saved in")
             return _INTERRUPTED
         except TrainingFailedError as error:
-            self._explain(f"{error} Saved in")
+            print_interruption(self.run, f"{error} Saved in")
             return _INTERRUPTED
         print_result(self)
         return 0
@@ -188,7 +193,7 @@ class Session:
         sheets = StageSheets(
             self.run.part_folder(index) / "samples",
             state.training,
-            next(reversed(state.history), None),
+            state.history[-1] if state.history else None,
             lambda: self._gate,
         )
 
@@ -283,17 +288,6 @@ class Session:
             saved["validation"] = state.validation.state_dict()
         self.run.write_checkpoint(state.part.index, saved)
         self._saved_at = time.monotonic()
-
-    def _images_seen(self) -> int:
-        return sum(state.training.images_seen for state in self.states)
-
-    def _resume_command(self) -> str:
-        return command("ganaug", "fit", self.run.config.source, "--out", self.run.path, "--resume")
-
-    def _explain(self, what: str) -> None:
-        stderr_console().print(
-            f"{what} {self.run.path}. Go on with:\n  {self._resume_command()}", soft_wrap=True
-        )
 
 
 def _warn(text: str) -> None:

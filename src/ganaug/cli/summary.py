@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ganaug.cli.console import command, facts, make_table, output
+from ganaug.cli.console import command, facts, make_table, output, stderr
 from ganaug.cli.progress import duration
 from ganaug.fitting import total_images
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ganaug.cli.session import Session
+    from ganaug.runs import Run
     from ganaug.spec import LabelledImages
 
-__all__ = ["print_header", "print_result"]
+__all__ = ["print_header", "print_interruption", "print_result"]
 
 _CLASSES_LISTED = 20
 
@@ -39,7 +40,8 @@ def print_header(session: Session, images: LabelledImages, splits: Sequence[str]
             ]
         )
     )
-    console.print(_rows_table(images, splits, config.class_names))
+    seen = images.class_names if session.states[0].part.role == "pretraining" else ()
+    console.print(_rows_table(images, splits, config.class_names, seen))
 
 
 def print_result(session: Session) -> None:
@@ -63,6 +65,12 @@ def print_result(session: Session) -> None:
         + "\n".join(f"  {words}" for words in following),
         soft_wrap=True,
     )
+
+
+def print_interruption(run: Run, what: str) -> None:
+    """Say on stderr what happened, and how to go on."""
+    resume = command("ganaug", "fit", run.config.source, "--out", run.path, "--resume")
+    stderr().print(f"{what} {run.path}. Go on with:\n  {resume}", soft_wrap=True)
 
 
 def _choices_text(session: Session) -> str:
@@ -149,7 +157,9 @@ def _cost_text(session: Session) -> str:
     )
 
 
-def _rows_table(images: LabelledImages, splits: Sequence[str], trained: Sequence[str]) -> Table:
+def _rows_table(
+    images: LabelledImages, splits: Sequence[str], trained: Sequence[str], pretrained: Sequence[str]
+) -> Table:
     """Return a table of rows by class and split."""
     names = [name for name in ("training", "validation", "holdout") if name in splits]
     table = make_table("class", "images", *names, "trained", right=["images", *names])
@@ -160,7 +170,8 @@ def _rows_table(images: LabelledImages, splits: Sequence[str], trained: Sequence
     listed = list(images.counts.items())
     for class_, total in listed[:_CLASSES_LISTED]:
         cells = (f"{counts[name][class_]:,}" for name in names)
-        table.add_row(class_, f"{total:,}", *cells, "yes" if class_ in trained else "")
+        use = "yes" if class_ in trained else "before" if class_ in pretrained else ""
+        table.add_row(class_, f"{total:,}", *cells, use)
     if len(listed) > _CLASSES_LISTED:
         table.add_row(f"and {len(listed) - _CLASSES_LISTED} more")
     return table

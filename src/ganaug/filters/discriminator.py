@@ -27,6 +27,9 @@ __all__ = ["DiscriminatorFilter"]
 _LOWEST = 0.25
 _DRAWS = 512
 
+#: Of the draws: any number, and another one than whoever draws images is likely to give.
+_SEED = 0x6469736372
+
 
 class DiscriminatorFilter:
     """Drops the quarter of each class's draws that the trained discriminator scores lowest.
@@ -59,7 +62,10 @@ class DiscriminatorFilter:
 
     @staticmethod
     def check(generator: Generator) -> None:
-        """Raise ConfigError for a generator, as it will be trained, that scores no images."""
+        """Raise ConfigError for a generator, as it will be trained, that scores no images.
+
+        PluginError for one that does not give a score an image.
+        """
         if not _can_score(generator):
             raise ConfigError(
                 f"The filter 'discriminator' needs a generator that scores images, and "
@@ -77,7 +83,7 @@ class DiscriminatorFilter:
         value_range = model.output.value_range
         thresholds = []
         for class_ in range(len(model.class_names)):
-            drawn = model.draw_raw(class_, _DRAWS, seed=class_seed(_DRAWS, class_))
+            drawn = model.draw_raw(class_, _DRAWS, seed=class_seed(_SEED, class_))
             scores = found.scores(drawn, class_, value_range)
             thresholds.append(float(np.quantile(scores, _LOWEST)))
         found.thresholds = tuple(thresholds)
@@ -105,13 +111,7 @@ class DiscriminatorFilter:
             scores = generator.score(
                 chunk.to(device), torch.full((len(chunk),), label, device=device)
             )
-            if scores is None or scores.shape != (len(chunk),):
-                shape = None if scores is None else tuple(scores.shape)
-                raise PluginError(
-                    f"{type(generator).__name__}.score must return a score an image, of shape "
-                    f"({len(chunk)},); got {shape}."
-                )
-            found.append(scores.float().cpu().numpy())
+            found.append(_checked(scores, generator, len(chunk)).float().cpu().numpy())
         return np.concatenate(found)
 
     @property
@@ -168,17 +168,34 @@ class DiscriminatorFilter:
 
 @torch.no_grad()
 def _can_score(generator: Generator) -> bool:
-    """Say whether a generator scores a blank image; it is left as it was."""
+    """Say whether a generator scores two blank images; it is left as it was.
+
+    Raises PluginError for scores of another shape.
+    """
     was_training = generator.training
     device = next((p.device for p in generator.parameters()), torch.device("cpu"))
-    blank = torch.zeros(1, *generator.spec.shape, device=device)
+    blank = torch.zeros(2, *generator.spec.shape, device=device)
     try:
         generator.eval()
         with seeded(0, device):
-            scores = generator.score(blank, torch.zeros(1, dtype=torch.int64, device=device))
-        return scores is not None
+            scores = generator.score(blank, torch.zeros(2, dtype=torch.int64, device=device))
     finally:
         generator.train(was_training)
+    if scores is None:
+        return False
+    _checked(scores, generator, 2)
+    return True
+
+
+def _checked(scores: Tensor | None, generator: Generator, n: int) -> Tensor:
+    """Return the scores of n images. Raises PluginError unless there is one an image."""
+    if scores is None or scores.shape != (n,):
+        shape = None if scores is None else tuple(scores.shape)
+        raise PluginError(
+            f"{type(generator).__name__}.score must return a score an image, of shape ({n},); got "
+            f"{shape}."
+        )
+    return scores
 
 
 def _rebuild(source: Source, spec: ImageSpec, state: Mapping[str, Tensor]) -> Generator:

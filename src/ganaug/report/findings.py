@@ -84,9 +84,10 @@ class Findings:
     """Everything that a report says.
 
     study: what was run. outcomes: of its cells. differences: of its arms from the reference, on
-    the study's measure. facts: what was run with which versions, in words, by name. is_screening:
-    whether there are fewer than 5 x 5 cells an arm. pictures: of images, where wanted. scores: of
-    synthetic images, by the study's extras.
+    the study's measure. effects: of arms with synthetic images from their partners, which are the
+    same but for the images. facts: what was run with which versions, in words, by name.
+    is_screening: whether there are fewer than 5 x 5 cells an arm. pictures: of images, where
+    wanted. scores: of synthetic images, by the study's extras.
     """
 
     study: Study
@@ -94,6 +95,7 @@ class Findings:
     differences: Sequence[Difference]
     facts: Mapping[str, str]
     is_screening: bool
+    effects: Sequence[Difference] = field(default=())
     pictures: Sequence[Picture] = field(default=())
     scores: Sequence[Score] = field(default=())
 
@@ -139,9 +141,14 @@ class Findings:
 
     @cached_property
     def answers(self) -> list[Difference]:
-        """Those of them that are about synthetic images."""
+        """What the verdict rests on, at the largest training size.
+
+        Arms with synthetic images against their partners; where none has one, against the
+        reference.
+        """
+        effects = [each for each in self.effects if each.fraction == self.fractions[-1]]
         synthetic = {arm.name for arm in self.study.arms if arm.needs_generator}
-        return [each for each in self.final if each.arm in synthetic]
+        return effects or [each for each in self.final if each.arm in synthetic]
 
     @property
     def reference(self) -> str | None:
@@ -160,32 +167,45 @@ class Findings:
 
     @property
     def headline(self) -> str:
-        """The answer in a sentence."""
+        """The answer in a sentence or two."""
         name = self.study.measure.replace("_", " ")
         if self.verdict == "not asked":
             return "No arm with synthetic images was compared with another one."
-        best = max(self.answers, key=lambda each: self.sign * each.mean)
-        if self.verdict in ("helps", "mixed"):
-            best = max(
-                (each for each in self.answers if each.verdict == "helps"),
-                key=lambda each: self.sign * each.mean,
+        found = self._sentence(name)
+        if self.is_screening:
+            found = f"In this screening, {found[0].lower()}{found[1:]}"
+        if self.verdict in ("mixed", "no benefit shown") and any(
+            each.verdict == "harms" for each in self.answers
+        ):
+            found += " Other arms with synthetic images did harm."
+        return found
+
+    def _sentence(self, name: str) -> str:
+        wanted = {"mixed": "helps"}.get(self.verdict, self.verdict)
+        best = max(
+            (each for each in self.answers if each.verdict == wanted),
+            key=lambda each: self.sign * each.mean,
+        )
+        if wanted == "no benefit shown":
+            known = [each.detectable for each in self.answers if each.detectable is not None]
+            power = (
+                f" A difference of {100 * max(known):.1f} points would have been found in four of "
+                "five such benchmarks."
+                if known
+                else ""
             )
-            text = (
-                f"Synthetic images helped: {best.arm} changed {name} by "
-                f"{100 * best.mean:+.1f} points against {best.reference}."
-            )
-            return text + (" Other arms with them did harm." if self.verdict == "mixed" else "")
-        if self.verdict == "harms":
+            return f"No benefit of synthetic images was shown for {name}.{power}"
+        change = f"{100 * best.mean:+.1f} points of {name}"
+        if self.study.partners.get(best.arm) == best.reference:
+            did = "helped" if wanted == "helps" else "did harm"
             return (
-                f"Synthetic images did harm: at best, {best.arm} changed {name} by "
-                f"{100 * best.mean:+.1f} points against {best.reference}."
+                f"Synthetic images {did}: {best.arm} is {change} from {best.reference}, which is "
+                "the same but for the images."
             )
-        if best.detectable is None:
-            return f"No benefit of synthetic images was shown for {name}."
+        did = "better" if wanted == "helps" else "worse"
         return (
-            f"No benefit of synthetic images was shown for {name}: a difference of "
-            f"{100 * best.detectable:.1f} points would have been found in four of five such "
-            "benchmarks."
+            f"{best.arm} did {did} than {best.reference}, by {change}. The two differ in more than "
+            "synthetic images."
         )
 
     @property
@@ -246,6 +266,7 @@ class Findings:
             "screening": self.is_screening,
             "measure": self.study.measure,
             "reference": self.reference,
+            "effects": [each.to_fields() for each in self.effects],
             "differences": [each.to_fields() for each in self.differences],
             "arms": [
                 {

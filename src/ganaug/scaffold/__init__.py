@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+import keyword
 import re
 from pathlib import Path
 
@@ -18,6 +20,10 @@ _FILES = {
     "tests/test_conformance.py": "tests/test_conformance.py.jinja",
     "src/{package}/__init__.py": "src/package/__init__.py.jinja",
 }
+
+
+#: What the module imports and calls by these names.
+_IMPORTED = {"Config", "Generator", "GeneratorPlugin", "Loss", "Phase", "ShapeError"}
 
 
 def write_plugin(name: str, folder: Path) -> Path:
@@ -43,7 +49,7 @@ def write_plugin(name: str, folder: Path) -> Path:
     words = {
         "name": name,
         "package": f"ganaug_{name.replace('-', '_')}",
-        "class_name": "".join(word.capitalize() for word in name.split("-")),
+        "class_name": _class_name(name),
         "ganaug_version": __version__,
     }
     with new_folder(path) as new:
@@ -52,3 +58,10 @@ def write_plugin(name: str, folder: Path) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(templates.get_template(template).render(words), encoding="utf-8")
     return path
+
+
+def _class_name(name: str) -> str:
+    """Return a class's name that is none of Python's, nor of what the module imports."""
+    found = "".join(word.capitalize() for word in name.split("-"))
+    taken = keyword.iskeyword(found) or hasattr(builtins, found) or found in _IMPORTED
+    return f"{found}GAN" if taken else found

@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ganaug.errors import ConfigError, PluginError, nearest
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["BoundCheck", "Check", "CheckFailedError", "CheckResult", "check_table", "expect"]
+__all__ = [
+    "BoundCheck",
+    "Check",
+    "CheckFailedError",
+    "CheckResult",
+    "check_table",
+    "config_round_trip",
+    "expect",
+    "failing",
+    "marked",
+]
 
 
 class CheckFailedError(PluginError, AssertionError):
@@ -96,6 +103,12 @@ def expect(holds: bool, otherwise: str) -> None:
     """Raise CheckFailedError unless something holds."""
     if not holds:
         raise CheckFailedError(otherwise)
+
+
+def config_round_trip(subject: Any) -> None:
+    """Its config survives being written to TOML and read again."""
+    again = type(subject.config).from_fields(subject.config.to_fields())
+    expect(again == subject.config, f"{subject.config!r} was read back as {again!r}")
 
 
 def marked(checks: Sequence[BoundCheck], expected_failures: Mapping[str, str]) -> Iterator[Any]:

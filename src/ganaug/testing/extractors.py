@@ -15,14 +15,16 @@ from ganaug.evaluator import FeatureExtractor
 from ganaug.plugins import FeatureExtractorPlugin
 from ganaug.randomness import seeded
 from ganaug.spec import ImageSpec, LabelledImages
-from ganaug.testing.checks import check_table, expect
+from ganaug.testing.checks import check_table, config_round_trip, expect
 from ganaug.testing.images import example_images
 
 __all__ = ["CHECKS", "ExtractorSubject", "as_batch"]
 
 CHECKS, _check = check_table()
+_check(config_round_trip)
 
 _TOLERANCE = 1e-4
+_SIZE = 32
 
 
 def as_batch(images: LabelledImages) -> Tensor:
@@ -32,10 +34,11 @@ def as_batch(images: LabelledImages) -> Tensor:
 
 @dataclass
 class ExtractorSubject:
-    """A feature extractor under test. settings: fields of its config."""
+    """A feature extractor under test. settings: fields of its config. size: of images, 32 px."""
 
     record: FeatureExtractorPlugin
     settings: dict[str, Any]
+    size: int | None = None
 
     @cached_property
     def config(self) -> Config:
@@ -45,8 +48,13 @@ class ExtractorSubject:
     @cached_property
     def images(self) -> LabelledImages:
         """Images to learn from and to look at."""
-        spec = ImageSpec(channels=3, height=32, width=32, class_names=("a", "b"))
-        return example_images(spec, n=48)
+        return self.example(seed=0)
+
+    def example(self, seed: int) -> LabelledImages:
+        """Return images of two classes."""
+        size = self.size or _SIZE
+        spec = ImageSpec(channels=3, height=size, width=size, class_names=("a", "b"))
+        return example_images(spec, n=48, seed=seed)
 
     @cached_property
     def built(self) -> FeatureExtractor:
@@ -55,17 +63,14 @@ class ExtractorSubject:
 
     def build(self) -> FeatureExtractor:
         """Build it, and let it learn what it learns."""
+        return self.build_on(self.images)
+
+    def build_on(self, images: LabelledImages) -> FeatureExtractor:
+        """Build it, and let it learn what it learns, from these images."""
         with seeded(0):
-            extractor = self.record.build(self.config, self.images.spec)
-            extractor.prepare(self.images)
+            extractor = self.record.build(self.config, images.spec)
+            extractor.prepare(images)
         return extractor
-
-
-@_check
-def config_round_trip(subject: ExtractorSubject) -> None:
-    """Its config survives being written to TOML and read again."""
-    again = type(subject.config).from_fields(subject.config.to_fields())
-    expect(again == subject.config, f"{subject.config!r} was read back as {again!r}")
 
 
 @_check
@@ -126,6 +131,19 @@ def fingerprint_of_what_it_learned(subject: ExtractorSubject) -> None:
         first.fingerprint == second.fingerprint,
         "with another's state_dict it has another fingerprint than that",
     )
+
+
+@_check
+def other_images_other_fingerprint(subject: ExtractorSubject) -> None:
+    """Having learned other features from other images, it has another fingerprint."""
+    first, second = subject.built, subject.build_on(subject.example(seed=1))
+    batch = as_batch(subject.images)[:4]
+    if not torch.allclose(first.extract(batch), second.extract(batch), rtol=_TOLERANCE):
+        expect(
+            first.fingerprint != second.fingerprint,
+            "prepared on other images it has other features and the same fingerprint, so that "
+            "features kept for one would be taken for the other's; hash what it learned",
+        )
 
 
 @_check

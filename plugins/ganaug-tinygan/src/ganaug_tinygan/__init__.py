@@ -39,7 +39,7 @@ class Tinygan(Generator):
         return self.network(torch.cat([z, one_hot(labels, self.spec.num_classes).to(z)], dim=1))
 
     def score(self, images, labels):
-        return self.critic(images).gather(1, labels[:, None])
+        return self.critic(images).gather(1, labels[:, None]).squeeze(1)
 
     def critic_loss(self, batch, rng):
         fakes = self.make(batch.randn(64, rng=rng), batch.labels).detach()

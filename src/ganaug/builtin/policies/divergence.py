@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from statistics import fmean
-
 from pydantic import Field
 
 from ganaug import Config, History, StoppingPolicy
-from ganaug.builtin.policies.results import loss_of, not_finite
+from ganaug.builtin.policies.results import discriminator_won, not_finite
 
 __all__ = ["Divergence", "DivergenceConfig"]
 
@@ -47,18 +44,8 @@ class Divergence(StoppingPolicy):
         if reason := not_finite(history[-1]):
             return reason
         recent = history.last_images(self._config.images)
-        over = f"over the last {self._config.images:,} images"
-        accuracy = _mean(step.logs["d_accuracy"] for step in recent if "d_accuracy" in step.logs)
-        if accuracy is not None and accuracy >= self._config.accuracy:
-            return f"the discriminator's accuracy is {accuracy:.4g} {over}"
-        losses = (loss_of("discriminator", step) for step in recent)
-        # A critic's loss is below zero when all is well.
-        loss = _mean(abs(value) for value in losses if value is not None)
-        if loss is not None and loss <= self._config.loss:
-            return f"the discriminator's loss is {loss:.3g} {over}"
-        return None
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return fmean(known) if known else None
+        config = self._config
+        won = discriminator_won(recent, accuracy=config.accuracy, loss=config.loss)
+        if won is None:
+            return None
+        return f"the discriminator has won: {won} over the last {config.images:,} images"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
-from statistics import fmean
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from ganaug import Config, History, Progress, StoppingPolicy
-from ganaug.builtin.policies.results import loss_of, not_finite
+from ganaug.builtin.policies.results import discriminator_won, loss_of, mean, not_finite
 
 __all__ = ["LoopBreaker", "LoopBreakerConfig"]
 
@@ -83,11 +82,15 @@ class LoopBreaker(StoppingPolicy):
         epochs, end_batch = self._config.max_epochs, self._config.end_batch
         if epochs is None:
             return None
-        steps, passes = history[-1].step, history[-1].epoch
-        if first:
-            steps, passes = steps - history[first - 1].step, passes - history[first - 1].epoch
+        newest, before = history[-1], history[first - 1] if first else None
+        steps = newest.step - (before.step if before else 0)
         if end_batch is not None and steps >= epochs * end_batch:
             return f"{epochs:,} epochs of {end_batch:,} batches are over"
+        if newest.images_in_epoch:  # results may begin in the middle of a pass
+            seen = newest.images_seen - (before.images_seen if before else 0)
+            passes = seen // newest.images_in_epoch
+        else:
+            passes = newest.epoch - (before.epoch if before else 0)
         return f"{passes:,} of {epochs:,} epochs are over" if passes >= epochs else None
 
     def _judge(self, history: History, first: int) -> str | None:
@@ -121,24 +124,19 @@ class LoopBreaker(StoppingPolicy):
 
     def _collapse(self, span: Sequence[Progress]) -> str | None:
         """Return a reason when the discriminator has won."""
-        over = f"over the last {self._config.images:,} images"
-        accuracy = _mean(step.logs.get("d_accuracy") for step in span)
-        if accuracy is not None and accuracy >= self._config.accuracy:
-            return f"the discriminator has won: its mean accuracy is {accuracy:.4g} {over}"
-        losses = (loss_of("discriminator", step) for step in span)
-        # A critic's loss is below zero when all is well.
-        loss = _mean(None if value is None else abs(value) for value in losses)
-        if loss is not None and loss <= self._config.loss:
-            return f"the discriminator has won: its mean loss is {loss:.3g} {over}"
-        return None
+        config = self._config
+        won = discriminator_won(span, accuracy=config.accuracy, loss=config.loss)
+        if won is None:
+            return None
+        return f"the discriminator has won: {won} over the last {config.images:,} images"
 
     def _plateau(self, spans: Sequence[Sequence[Progress]]) -> str | None:
         """Return a reason when neither mean loss differs between the spans."""
         tolerance = self._config.tolerance
         found = []
         for phase in ("generator", "discriminator") if tolerance else ():
-            means = [_mean(loss_of(phase, step) for step in span) for span in spans]
-            known = [mean for mean in means if mean is not None]
+            means = [mean(loss_of(phase, step) for step in span) for span in spans]
+            known = [value for value in means if value is not None]
             newest = known[0] if len(known) == len(means) else None
             if newest is None or max(abs(m - newest) for m in known) > tolerance * abs(newest):
                 return None
@@ -154,8 +152,3 @@ class LoopBreaker(StoppingPolicy):
 def _has_results(progress: Progress) -> bool:
     """Say whether generator or discriminator was trained in a step."""
     return any(name.startswith(("generator/", "discriminator/")) for name in progress.losses)
-
-
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
