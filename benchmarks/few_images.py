@@ -44,17 +44,12 @@ from ganaug import LabelledImages, Registry
 from ganaug.cli.exports import write_picture
 from ganaug.duplicates import find_duplicates
 from ganaug.features import CachedExtractor, build_extractor
-from ganaug.fitting import (
-    Recipe,
-    make_model,
-    plan_parts,
-    rows_for_filters,
-    start_training,
-    time_share,
-)
+from ganaug.fitting import make_model, rows_for_filters, start_training
 from ganaug.grids import draw_grid
 from ganaug.hashes import hash_images
 from ganaug.model import ImageModel
+from ganaug.parts import plan_parts, time_share
+from ganaug.recipes import Recipe
 from ganaug.scoring import ImageRoles, score_images
 from ganaug.sources import open_images
 from ganaug.spec import class_indices

@@ -30,10 +30,12 @@ from ganaug.errors import (
     UnknownPluginError,
 )
 from ganaug.evaluation import evaluate_run
-from ganaug.fitting import Recipe, fit_part, make_model, plan_parts, start_training
+from ganaug.fitting import fit_part, make_model, start_training
 from ganaug.hashes import hash_images
 from ganaug.memorisation import Memorisation
+from ganaug.parts import plan_parts
 from ganaug.pixels import to_signed
+from ganaug.recipes import Recipe
 from ganaug.run_config import describe_run
 from ganaug.runs import Run
 from ganaug.splits import write_splits

@@ -28,10 +28,12 @@ from ganaug.filters import (
     read_filters,
     write_filters,
 )
-from ganaug.fitting import Recipe, make_model, plan_parts, rows_for_filters, start_training
+from ganaug.fitting import make_model, rows_for_filters, start_training
 from ganaug.model import ImageModel, Output, Source
+from ganaug.parts import plan_parts
 from ganaug.pixels import to_signed
 from ganaug.randomness import class_seed
+from ganaug.recipes import Recipe
 from ganaug.sources import open_images
 from ganaug.splits import split_rows
 

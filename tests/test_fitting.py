@@ -9,18 +9,15 @@ from conftest import make_images
 from ganaug import History, Registry
 from ganaug.errors import ConfigError, DataError, ShapeError, UnknownPluginError
 from ganaug.fitting import (
-    Recipe,
-    build_policy,
     copies_of,
     fit_part,
-    load_at,
     make_model,
     output_of,
-    plan_parts,
     plan_validations,
-    policies_of,
     start_training,
 )
+from ganaug.parts import load_at, plan_parts
+from ganaug.recipes import Recipe, build_policy, policies_of
 from ganaug.stopping import Progress
 
 SMALL = {"width": 4, "latent_dim": 8}

@@ -14,17 +14,9 @@ from conftest import TinyGAN, make_images
 from ganaug import History, LabelledImages, Registry, SyntheticAugmenter, Training
 from ganaug.checkpoints import read_tensors
 from ganaug.errors import ConfigError, DataError
-from ganaug.fitting import (
-    Part,
-    Recipe,
-    copies_of,
-    fit_part,
-    plan_parts,
-    plan_validations,
-    policies_of,
-    start_training,
-    time_share,
-)
+from ganaug.fitting import copies_of, fit_part, plan_validations, start_training
+from ganaug.parts import Part, plan_parts, time_share
+from ganaug.recipes import Recipe, policies_of
 from ganaug.runs import Run
 from ganaug.stopping import Progress
 

@@ -19,24 +19,15 @@ from ganaug.arrays import append, images_from_arrays, strategy_by_index
 from ganaug.datasets import labelled_images
 from ganaug.duplicates import find_duplicates
 from ganaug.errors import ConfigError, NotFittedError
-from ganaug.fitting import (
-    Part,
-    Recipe,
-    fit_part,
-    make_model,
-    plan_parts,
-    plan_validations,
-    policies_of,
-    rows_for_filters,
-    start_training,
-    with_validation,
-)
+from ganaug.fitting import fit_part, make_model, plan_validations, rows_for_filters, start_training
 from ganaug.generator import Generator
 from ganaug.hashes import ImageHashes, hash_images
 from ganaug.items import ItemFormat
 from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset
 from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
+from ganaug.parts import Part, plan_parts
+from ganaug.recipes import Recipe, policies_of, with_validation
 from ganaug.registry import Registry
 from ganaug.run_config import describe_run
 from ganaug.saving import Record, read_fitted, write_fitted

@@ -11,8 +11,8 @@ import numpy as np
 
 from ganaug.errors import ConfigError, DataError, GanaugError, RunError
 from ganaug.features import CachedExtractor
-from ganaug.fitting import load_at
 from ganaug.learned import learn_extractor, learned_path
+from ganaug.parts import load_at
 from ganaug.randomness import class_seed
 from ganaug.scoring import ImageRoles, Score, build_evaluator, score_images
 from ganaug.spec import LabelledImages, class_indices

@@ -12,8 +12,8 @@ import numpy as np
 
 from ganaug.errors import ConfigError
 from ganaug.filters import FILTERS
-from ganaug.fitting import Recipe
 from ganaug.generator import Generator
+from ganaug.recipes import Recipe
 from ganaug.spec import DTYPE_RANGES
 from ganaug.stopping import StoppingPolicy
 

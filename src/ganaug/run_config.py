@@ -11,7 +11,9 @@ from pydantic import Field
 
 import ganaug
 from ganaug.config import Config
-from ganaug.fitting import Part, Recipe, output_of
+from ganaug.fitting import output_of
+from ganaug.parts import Part
+from ganaug.recipes import Recipe
 
 if TYPE_CHECKING:
     from ganaug.registry import Registry

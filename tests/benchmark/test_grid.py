@@ -179,6 +179,13 @@ def workers_of(log):
     return {int(line.split()[1]) for line in log.read_text().splitlines()}
 
 
+def assert_ended(handles):
+    """Wait until the processes behind handles ended; an idle worker would live for 300 s."""
+    for handle in handles:
+        assert select.select([handle], [], [], 60)[0], "a worker lives on"
+        os.close(handle)
+
+
 def test_workers_end_when_their_grid_is_killed_and_it_can_go_on(tmp_path, undisturbed):
     k = int(np.random.default_rng(1).integers(1, 6))
     process = start(tmp_path, "loky", 2)
@@ -187,9 +194,7 @@ def test_workers_end_when_their_grid_is_killed_and_it_can_go_on(tmp_path, undist
     handles = [os.pidfd_open(pid) for pid in workers_of(tmp_path / "log")]
     process.kill()
     process.communicate()
-    for handle in handles:
-        assert select.select([handle], [], [], 60)[0], "a worker lives on"
-        os.close(handle)
+    assert_ended(handles)
     done = {row[0] for row in rows_of(tmp_path / "results.sqlite")}
     before = len(begun(tmp_path / "log"))
     assert k <= len(done) < 10
@@ -201,16 +206,18 @@ def test_workers_end_when_their_grid_is_killed_and_it_can_go_on(tmp_path, undist
 
 
 def test_ctrl_c_ends_the_workers_at_once_and_keeps_what_is_done(fake, results, two_cores):
+    handles = []
+
     def on_done(outcome):
         if len(results) == 3:
+            handles.extend(os.pidfd_open(pid) for pid in workers_of(fake.log))
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
         run_cells(fake, results, on_done=on_done)
     assert len(results) == 3
-    for pid in workers_of(fake.log):
-        with pytest.raises(ProcessLookupError):
-            os.kill(pid, 0)
+    assert handles
+    assert_ended(handles)
     run_cells(fake, results, backend="sequential")
     assert results.done() == set(TEN)
 

@@ -17,7 +17,8 @@ from ganaug.builtin.aegan.network import AEGAN
 from ganaug.builtin.aegan.report import format_params, params_report
 from ganaug.checkpoints import read_tensors, write_tensors
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError
-from ganaug.fitting import Part, Recipe
+from ganaug.parts import Part
+from ganaug.recipes import Recipe
 from ganaug.run_config import describe_run
 from ganaug.runs import Run
 from ganaug.spec import ImageSpec

@@ -87,7 +87,7 @@ def _find(name: str) -> ClassifierFactory:
             f"There is no classifier {name!r}.{nearest(name, CLASSIFIERS)} {choices}; with timm "
             "installed (pip install timm), any of its names will do."
         )
-    import timm  # type: ignore[import-not-found, unused-ignore]
+    import timm  # type: ignore[import-not-found, unused-ignore]  # optional, and seldom there
 
     if not timm.is_model(name):
         raise ConfigError(

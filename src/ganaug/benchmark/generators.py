@@ -18,17 +18,11 @@ from ganaug.benchmark.locks import hold
 from ganaug.errors import ConfigError, LeakageError, nearest
 from ganaug.files import new_folder
 from ganaug.filters import FILTERS
-from ganaug.fitting import (
-    Part,
-    Recipe,
-    fit_part,
-    make_model,
-    plan_parts,
-    rows_for_filters,
-    start_training,
-)
+from ganaug.fitting import fit_part, make_model, rows_for_filters, start_training
 from ganaug.hashes import hash_images
+from ganaug.parts import Part, plan_parts
 from ganaug.randomness import class_seed
+from ganaug.recipes import Recipe
 from ganaug.run_config import describe_run
 from ganaug.runs import Run
 from ganaug.selection import Ending

@@ -160,7 +160,7 @@ def _run_cell(experiment: Cells, cell: Cell) -> tuple[Outcome, list[str]]:
             if len(error.args) == 1:
                 error.args = (f"Cell {cell.key}: {error}",)
             raise
-        except Exception as error:
+        except Exception as error:  # whatever it is, it goes on with the name of its cell
             error.add_note(f"This happened in cell {cell.key}.")
             raise
     return outcome, [str(warning.message) for warning in caught]
@@ -193,8 +193,8 @@ def _explained(results: Results, under_way: set[Cell]) -> Iterator[None]:
     """Turn the death of a worker into one line that names the cells that it may have had."""
     try:
         yield
-    except Exception as error:
-        dask_says_so = type(error).__name__ == "KilledWorker"  # it need not be installed
+    except Exception as error:  # Dask's own error can be told by its name only; others go on
+        dask_says_so = type(error).__name__ == "KilledWorker"
         if not isinstance(error, BrokenExecutor) and not dask_says_so:
             raise
         cells = ", ".join(sorted(cell.key for cell in under_way))

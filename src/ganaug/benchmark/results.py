@@ -63,7 +63,7 @@ class Results:
         self._connection = _connect(self.path, "rw")
         try:
             self.origin = self._open()
-        except BaseException:
+        except BaseException:  # Ctrl-C too: no connection stays open
             self.close()
             raise
 

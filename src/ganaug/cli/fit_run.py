@@ -12,13 +12,10 @@ from ganaug.cli.rows import cut_rows, loaded_rows, training_rows
 from ganaug.cli.summary import print_header
 from ganaug.cli.tensorboard import check_tensorboard
 from ganaug.errors import ConfigError, RunError
-from ganaug.fitting import (
-    Part,
-    Recipe,
-    plan_parts,
-    rows_for_filters,
-)
+from ganaug.fitting import rows_for_filters
 from ganaug.hashes import hash_images
+from ganaug.parts import Part, plan_parts
+from ganaug.recipes import Recipe
 from ganaug.registry import Registry
 from ganaug.run_config import describe_run
 from ganaug.runs import Run

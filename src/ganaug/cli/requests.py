@@ -11,7 +11,7 @@ from ganaug.cli.opening import assignments_of
 from ganaug.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ganaug.fitting import Recipe
+    from ganaug.recipes import Recipe
     from ganaug.registry import Registry
     from ganaug.run_config import RunConfig
 
@@ -73,7 +73,7 @@ class FitRequest:
 
 def make_recipe(request: FitRequest, registry: Registry) -> Recipe:
     """Return the recipe, every default filled in. Raises ConfigError for a wrong option."""
-    from ganaug.fitting import Recipe, policies_of, with_validation
+    from ganaug.recipes import Recipe, policies_of, with_validation
     from ganaug.selection import check_selection
 
     generator = request.generator or Recipe.model_fields["generator"].default
@@ -91,7 +91,7 @@ def extended_recipe(request: FitRequest, config: RunConfig, registry: Registry) 
 
     Raises ConfigError, which names the option, when another one differs from the run's.
     """
-    from ganaug.fitting import Recipe, policies_of
+    from ganaug.recipes import Recipe, policies_of
 
     recorded = config.recipe
     for name, value in request.given(list(_FIXED)).items():

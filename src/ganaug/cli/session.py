@@ -17,18 +17,9 @@ from ganaug.cli.sheets import StageSheets, write_grid
 from ganaug.cli.summary import print_interruption, print_result
 from ganaug.cli.tensorboard import EventFiles
 from ganaug.errors import TrainingFailedError
-from ganaug.fitting import (
-    Part,
-    Recipe,
-    copies_of,
-    fit_part,
-    make_model,
-    plan_validations,
-    policies_of,
-    start_training,
-    time_share,
-    total_images,
-)
+from ganaug.fitting import copies_of, fit_part, make_model, plan_validations, start_training
+from ganaug.parts import Part, time_share, total_images
+from ganaug.recipes import Recipe, policies_of
 from ganaug.registry import Registry
 from ganaug.runs import Run
 from ganaug.selection import Ending

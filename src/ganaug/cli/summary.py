@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ganaug.cli.console import command, facts, make_table, output, stderr
 from ganaug.cli.progress import duration
-from ganaug.fitting import total_images
+from ganaug.parts import total_images
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganaug.errors import ConfigError, DataError, TooFewImagesError
-from ganaug.fitting import load_at
+from ganaug.parts import load_at
 from ganaug.pixels import to_pil
 from ganaug.randomness import class_seed
 from ganaug.readers.answers import ANSWERS, KEY_COLUMNS

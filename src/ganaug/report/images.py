@@ -10,8 +10,8 @@ import numpy as np
 
 from ganaug.evaluation_figures import draw_figures
 from ganaug.features import CachedExtractor, build_extractor
-from ganaug.fitting import load_at
 from ganaug.model import ImageModel
+from ganaug.parts import load_at
 from ganaug.randomness import class_seed, seeded
 from ganaug.registry import Registry
 from ganaug.report.findings import Picture
