@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from hashlib import blake2b
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -214,7 +214,10 @@ def _hash_rows(images: Tensor) -> list[bytes]:
     shape = str(pixels.shape[1:]).encode()
 
     def hash_images(some: NDArray[np.float32]) -> list[bytes]:
-        return [blake2b(image.data, digest_size=_KEY_BYTES, key=shape).digest() for image in some]
+        hashes = [sha256(shape) for _ in some]  # processors have instructions for it
+        for hash_, image in zip(hashes, some, strict=True):
+            hash_.update(image.data)
+        return [hash_.digest()[:_KEY_BYTES] for hash_ in hashes]
 
     with ThreadPoolExecutor(_HASHING_THREADS) as threads:  # hashing lets other threads run
         parts = threads.map(hash_images, np.array_split(pixels, _HASHING_THREADS))

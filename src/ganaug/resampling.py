@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -126,7 +127,8 @@ def _half(units: _Units, rng: np.random.Generator) -> NDArray[np.int64]:
     classes = np.array([class_ for class_, _ in units])[order]
     by_class = order[np.argsort(classes, kind="stable")]
     chosen = by_class[int(rng.integers(2)) :: 2]  # every second of the shuffled units of a class
-    return np.sort(np.array([row for unit in chosen for row in units[unit][1]], dtype=np.int64))
+    rows = chain.from_iterable(units[unit][1] for unit in chosen.tolist())
+    return np.sort(np.fromiter(rows, dtype=np.int64))
 
 
 def _units_by_class(images: LabelledImages) -> _Units:
