@@ -102,6 +102,15 @@ def test_the_distance_is_read_beside_that_of_real_images(interval, floor, words)
     assert words in sentence
 
 
+def test_without_a_difference_the_smallest_that_would_show_is_named():
+    def read(difference):
+        (sentence,) = read_scores([score(0.05, (0.0, 0.1), 0.05 - difference)])
+        return sentence
+
+    assert read(0.0706).endswith("With these images, only one above 0.071 would show.")
+    assert "farther" in read(0.0708)
+
+
 def test_the_first_distance_is_kid_whatever_the_order():
     fid = score(60.0, (50.0, 70.0), 30.0, metric="fid", name="fd:classifier")
     first, second = read_scores([fid, score()])

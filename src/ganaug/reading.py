@@ -197,8 +197,15 @@ def _read_distance(score: Score, side: int | None) -> str:
         return f"Synthetic images are closer to held-out ones than real images are: {pair}"
     return (
         "No difference between synthetic and real images shows in their distance to held-out "
-        f"ones: {pair}"
+        f"ones: {pair} With these images, only one above {_smallest_shown(score)} would show."
     )
+
+
+def _smallest_shown(score: Score) -> str:
+    """Return how far above its floor a score with this interval must be; see `_side`."""
+    low, high = score.interval or (math.nan, math.nan)
+    shown = math.sqrt(2) * (score.value - low)
+    return _text(shown, _digits([score.value, low, high]))
 
 
 def _read_others(sides: Mapping[str, int | None]) -> list[str]:
