@@ -12,6 +12,7 @@ import subprocess
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import t
 
 from ganaug import Arm, Study
 from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
@@ -185,13 +186,24 @@ def test_the_tree_has_verdict_differences_and_arms(tmp_path):
     assert tree["arms"][2]["ratios"] == {"0.5": 6}
 
 
+def test_the_interval_of_an_arm_is_that_of_cells_which_share_training_images():
+    rows = outcomes(BETTER, repeats=3)
+    found = found_in(rows)
+    spread = found.summary("synthetic", 1.0).measures["brier"]
+    n = sum(each.cell.arm == "synthetic" for each in rows)
+    folds = len({each.cell.fold for each in rows})
+    error = spread.deviation * np.sqrt(1 / n + 1 / (folds - 1))
+    assert spread.half == pytest.approx(t.isf(0.025, n - 1) * error)
+    assert f"{spread.mean:.3f} <small>&#177;&#8239;{spread.half:.3f}</small>" in render_page(found)
+
+
 def test_a_class_without_test_images_is_unknown_everywhere_and_breaks_nothing(tmp_path):
     rows = outcomes(EQUAL)
     for row in rows:
         row.test.labels[row.test.labels == 2] = 0
     write_report(tmp_path, found_in(rows))
     tree = json.loads((tmp_path / "results.json").read_text())
-    assert tree["arms"][0]["measures"]["auroc:bcc"] == {"mean": None, "sd": None}
+    assert tree["arms"][0]["measures"]["auroc:bcc"] == dict.fromkeys(("mean", "sd", "low", "high"))
     assert "unknown" in (tmp_path / "report.html").read_text()
 
 

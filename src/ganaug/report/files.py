@@ -100,7 +100,7 @@ def _curves(findings: Findings) -> str:
         points = []
         for fraction in findings.fractions:
             spread = findings.summary(arm, fraction).measures[measure]
-            points.append((fraction, spread.mean, spread.deviation))
+            points.append((fraction, spread.mean, spread.half))
         series.append(Series(label=arm, points=points))
     name = measure.replace("_", " ")
     return draw_curves(

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ganaug.benchmark.measures import MEASURES, measure
+from ganaug.benchmark.pairing import ratio_of_test
+from ganaug.benchmark.significance import corrected_t
 from ganaug.benchmark.statistics import Difference
 
 if TYPE_CHECKING:
@@ -36,19 +38,25 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A measure over cells: its mean, and its standard deviation; NaN where there is none."""
+    """A number over cells: its mean, standard deviation, and half of a 95 % interval of the mean.
+
+    NaN where there is none.
+    """
 
     mean: float
     deviation: float
+    half: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        """Sum up the values that are known."""
+    def of(cls, values: Sequence[float], ratio: float = 0.0) -> Spread:
+        """Sum up the values that are known; ratio: of test to training images, as `corrected_t`."""
         known = np.array([value for value in values if np.isfinite(value)])
         if not len(known):
-            return cls(float("nan"), float("nan"))
+            return cls(float("nan"), float("nan"), float("nan"))
         deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-        return cls(float(known.mean()), deviation)
+        found = corrected_t(known, ratio)
+        half = float("nan") if found.high is None else found.high - found.mean
+        return cls(float(known.mean()), deviation, half)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,7 +283,12 @@ class Findings:
                     "cells": each.cells,
                     "ratios": dict(each.ratios),
                     "measures": {
-                        name: {"mean": _number(spread.mean), "sd": _number(spread.deviation)}
+                        name: {
+                            "mean": _number(spread.mean),
+                            "sd": _number(spread.deviation),
+                            "low": _number(spread.mean - spread.half),
+                            "high": _number(spread.mean + spread.half),
+                        }
                         for name, spread in each.measures.items()
                     },
                 }
@@ -295,6 +308,7 @@ class Findings:
             for outcome, values in zip(self.outcomes, self.values, strict=True)
             if (outcome.cell.arm, outcome.cell.fraction) == (arm, fraction)
         ]
+        share = ratio_of_test([outcome for outcome, _ in rows])
         ratios = [outcome.details.get("ratio") for outcome, _ in rows]
         chosen = [float(ratio) for ratio in ratios if ratio is not None]
         return ArmSummary(
@@ -302,7 +316,8 @@ class Findings:
             fraction=fraction,
             cells=len(rows),
             measures={
-                name: Spread.of([values[name] for _, values in rows]) for name in self.values[0]
+                name: Spread.of([values[name] for _, values in rows], share)
+                for name in self.values[0]
             },
             ratios={f"{ratio:g}": chosen.count(ratio) for ratio in sorted(set(chosen))},
         )
