@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -225,6 +226,20 @@ def test_curves_are_there_for_several_training_sizes_only():
     several = found_in(outcomes(EQUAL, fractions=(0.25, 1.0)))
     assert 'id="curves"' in render_page(several)
     assert several.final[0].fraction == 1.0
+
+
+def test_curves_go_by_the_real_images_of_the_rare_classes():
+    rows = [
+        replace(each, train=predictions(1.0, 7, n=round(120 * each.cell.fraction)))
+        for each in outcomes(EQUAL, fractions=(0.25, 1.0))
+    ]
+    found = found_in(rows)
+    assert (found.real_images(0.25), found.real_images(1.0)) == (30, 120)
+    rare = replace(found, study=replace(STUDY, rare=(CLASSES[0], CLASSES[2])))
+    assert (rare.real_images(0.25), rare.real_images(1.0)) == (20, 80)
+    curves = re.search(r'<figure id="curves">.*?</figure>', render_page(rare), re.S).group()
+    assert f"real images of {CLASSES[0]} and {CLASSES[2]} to train on" in curves
+    assert {">20<", ">80<"} <= set(re.findall(r">\d+<", curves))
 
 
 def test_a_verdict_is_told_by_shape_as_well_as_by_colour():

@@ -104,7 +104,7 @@ def draw_curves(series: Sequence[Series], *, title: str, x_unit: str, y_unit: st
         parts.append(f'<line class="grid" x1="{left}" x2="{right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(_text(left - 8, y, f"{tick:g}", anchor="end", kind="quiet"))
     for tick in across.ticks:
-        parts.append(_text(across(tick), bottom + 18, f"{tick:g}", anchor="middle", kind="quiet"))
+        parts.append(_text(across(tick), bottom + 18, f"{tick:.4g}", anchor="middle", kind="quiet"))
     parts.append(_text((left + right) / 2, bottom + 38, x_unit, anchor="middle", kind="quiet"))
     parts.append(_text(left, 8, y_unit, kind="quiet"))
     for number, each in enumerate(series):

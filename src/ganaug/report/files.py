@@ -100,13 +100,13 @@ def _curves(findings: Findings) -> str:
         points = []
         for fraction in findings.fractions:
             spread = findings.summary(arm, fraction).measures[measure]
-            points.append((fraction, spread.mean, spread.half))
+            points.append((findings.real_images(fraction), spread.mean, spread.half))
         series.append(Series(label=arm, points=points))
-    name = measure.replace("_", " ")
+    name, rare = measure.replace("_", " "), findings.study.rare
     return draw_curves(
         series,
         title=f"{name} by training size",
-        x_unit="fraction of the training images",
+        x_unit=f"real images of {' and '.join(rare) if rare else 'all classes'} to train on",
         y_unit=name,
     )
 

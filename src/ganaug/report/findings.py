@@ -238,6 +238,20 @@ class Findings:
             memorised=sum(bool(each["memorised"]) for each in several),
         )
 
+    def real_images(self, fraction: float) -> float:
+        """Return how many real images of the rare classes a cell was trained on, in the mean.
+
+        Of all classes where the study names none.
+        """
+        names = self.study.rare or self.class_names
+        rare = [self.class_names.index(name) for name in names if name in self.class_names]
+        counts = [
+            np.isin(outcome.train.labels, rare).sum()
+            for outcome in self.outcomes
+            if outcome.cell.fraction == fraction
+        ]
+        return float(np.mean(counts))
+
     def confusion(self, arm: str) -> NDArray[np.float64]:
         """Return what images of each class (rows) are taken for, in fractions, of all cells.
 
