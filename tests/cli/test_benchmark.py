@@ -181,6 +181,7 @@ def test_json_is_all_there_is_on_stdout(ganaug, made):
     assert (record["folds"], record["repeats"], record["cells"]) == (2, 2, 12)
     assert record["screening"] is True
     assert {"arm", "mean", "low", "high", "p_holm", "words"} <= set(record["differences"][0])
+    assert result.out == Path("out/results.json").read_text()
     assert len(record["differences"]) == 2
     assert "NaN" not in result.out
 

@@ -15,10 +15,10 @@ from ganaug.cli.benchmark_summary import (
     header_pairs,
     print_comparison,
     print_header,
-    record_of,
+    protocol_fields,
     version_pairs,
 )
-from ganaug.cli.console import output, print_json, status, stderr
+from ganaug.cli.console import output, status, stderr
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,18 +136,17 @@ def _compare(request: BenchmarkRequest, experiment: Experiment, outcomes: list[O
 
     with status("Comparing"):
         comparison = Comparison.of(experiment, outcomes, reference=request.reference)
-    if request.json:
-        print_json(record_of(request, experiment, comparison))
-    else:
+    if not request.json:
         print_comparison(comparison)
     findings = _find(request, experiment, comparison, outcomes)
     with status("Writing the report"):
-        page, *others = write_report(request.out, findings)
+        page, table, tree = write_report(request.out, findings)
     if request.pictures:
         _add_pictures(request, experiment, findings)
     if request.json:
+        print(tree.read_text("utf-8"), end="")
         return
-    names = ", ".join(path.name for path in others)
+    names = f"{table.name}, {tree.name}"
     output().print(f"\nReport: {page}\nFor programs: {names}, {_FILE}", soft_wrap=True)
 
 
@@ -165,6 +164,7 @@ def _find(
         outcomes=outcomes,
         differences=comparison.differences,
         effects=comparison.effects,
+        protocol=protocol_fields(request, experiment),
         facts=dict([*header_pairs(request, experiment), *version_pairs(experiment)]),
         is_screening=comparison.is_screening,
     )

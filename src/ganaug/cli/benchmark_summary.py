@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,7 @@ __all__ = [
     "header_pairs",
     "print_comparison",
     "print_header",
-    "record_of",
+    "protocol_fields",
     "version_pairs",
 ]
 
@@ -150,30 +149,16 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(facts(_notes(comparison)))
 
 
-def record_of(
-    request: BenchmarkRequest, experiment: Experiment, comparison: Comparison
-) -> dict[str, Any]:
-    """Return all that there is to say, as JSON takes it."""
+def protocol_fields(request: BenchmarkRequest, experiment: Experiment) -> dict[str, Any]:
+    """Return what programs want to know of how it was run, as JSON takes it."""
     budget = experiment.budget
     return {
         "data": request.data,
-        "out": str(request.out),
-        "study": comparison.study.name,
-        "arms": [arm.name for arm in comparison.study.arms],
         "folds": budget.folds,
         "repeats": budget.repeats,
         "fractions": list(budget.fractions),
         "seed": experiment.seed,
-        "cells": len(experiment.cells),
-        "screening": comparison.is_screening,
         "fingerprint": experiment.fingerprint,
-        "measure": comparison.study.measure,
-        "differences": [_known(found.to_fields()) for found in comparison.differences],
-        "verdicts": comparison.verdicts(),
-        "reported": [
-            {"arm": each.arm, "measure": each.measure, "value": each.value}
-            for each in comparison.study.reported
-        ],
     }
 
 
@@ -229,11 +214,3 @@ def _points(value: float) -> str:
     """Return a difference in hundredths; no zero has a sign."""
     text = f"{100 * value:+.1f}"
     return {"+nan": "", "nan": "", "+0.0": "0.0", "-0.0": "0.0"}.get(text, text)
-
-
-def _known(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return fields with None for numbers that are not known, which JSON cannot say."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in fields.items()
-    }

@@ -94,6 +94,7 @@ class Findings:
     study: what was run. outcomes: of its cells. differences: of its arms from the reference, on
     the study's measure. effects: of arms with synthetic images from their partners, which are the
     same but for the images. facts: what was run with which versions, in words, by name.
+    protocol: folds, repeats, seed and what else programs want to know of it, as JSON takes it.
     is_screening: whether there are fewer than 5 x 5 cells an arm. pictures: of images, where
     wanted. scores: of synthetic images, by the study's extras.
     """
@@ -103,6 +104,7 @@ class Findings:
     differences: Sequence[Difference]
     facts: Mapping[str, str]
     is_screening: bool
+    protocol: Mapping[str, Any] = field(default_factory=dict)
     effects: Sequence[Difference] = field(default=())
     pictures: Sequence[Picture] = field(default=())
     scores: Sequence[Score] = field(default=())
@@ -280,12 +282,14 @@ class Findings:
         ]
 
     def to_fields(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return it for JSON, which has no NaN: such numbers are None."""
         return {
             "study": self.study.name,
             "verdict": self.verdict,
             "headline": self.headline,
             "screening": self.is_screening,
+            "cells": len(self.outcomes),
+            **self.protocol,
             "measure": self.study.measure,
             "reference": self.reference,
             "effects": [each.to_fields() for each in self.effects],
@@ -307,6 +311,10 @@ class Findings:
                     },
                 }
                 for each in self.summaries
+            ],
+            "reported": [
+                {**asdict(each), "ours": None if ours is None else _number(ours.mean)}
+                for each, ours in self.reported
             ],
             "generators": None if self.generators is None else asdict(self.generators),
             "scores": [score.to_fields() for score in self.scores],
