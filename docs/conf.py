@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import ganaug
+
+DOCS = Path(__file__).resolve().parent
+sys.path.insert(0, str(DOCS))
+
+from fingerprint import fingerprint  # noqa: E402  # found by the line above
 
 project = "ganaug"
 author = "The ganaug authors"
 project_copyright = "2026, the ganaug authors"
 release = version = ganaug.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 smartquotes = False  # it makes one dash of the two before an option
 myst_heading_anchors = 3
 myst_enable_extensions = ["colon_fence"]
+
+# The notebook runs again when it or ganaug has changed; an error in it is an error of the build.
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(DOCS / "_build" / "notebooks" / fingerprint()[:16])
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300  # seconds a cell
 
 html_theme = "furo"
 html_title = f"ganaug {version}"
@@ -59,6 +73,13 @@ def _docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: 
     lines[:] = [*marked, ""]
 
 
+def _draw(app: Any) -> None:
+    """Make what pages include: trainings of seconds for the gallery, and the diagram of imports."""
+    for script, out in (("draw_layers.py", "layers.html"), ("make_gallery.py", "gallery")):
+        subprocess.run([sys.executable, DOCS / script, DOCS / "_build" / out], check=True)
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
+    app.connect("builder-inited", _draw)
     app.connect("autodoc-process-docstring", _docstring)

@@ -36,6 +36,7 @@ WITH_CODE = [
     "api.md",
     "benchmark.md",
     "evaluation.md",
+    "loops.md",
     "medical.md",
     "plugins.md",
     "quickstart.md",
@@ -191,6 +192,7 @@ def execute(page, namespace):
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")  # Lightning with a newer torch
 @pytest.mark.filterwarnings("ignore::UserWarning:torch.nn.modules.lazy")
 @pytest.mark.filterwarnings("ignore::UserWarning:lightning")  # its advice on workers and logging
+@pytest.mark.filterwarnings("ignore:NvImgCodec:UserWarning")  # MONAI, of a codec it can do without
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_the_examples_of_a_page_run_from_top_to_bottom(name, clinic, monkeypatch):
     # The demonstration has tests of its own.
@@ -327,6 +329,43 @@ def test_the_readme_runs_the_tests_as_the_checks_do():
     lines = [line.strip().removesuffix(" &&") for line in function.splitlines()]
     quiet = [re.sub(r" (--quiet|-p no:cacheprovider)\b", "", line) for line in lines]
     assert readme == [*quiet, ""]
+
+
+def messages_of(path):
+    """Yield every text of a module, with NUL for what varies, and the error it is given to."""
+    tree = ast.parse(path.read_text("utf-8"))
+    error_of = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and node.args and ast.unparse(node.func).endswith("Error"):
+            error_of[node.args[0]] = ast.unparse(node.func)
+    docstrings = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+            yield "".join(parts), error_of.get(node)
+        elif isinstance(node, ast.Constant) and node not in docstrings:
+            yield str(node.value), error_of.get(node)
+
+
+def quoted_messages():
+    """What the page of questions quotes in its headings, and the text below each."""
+    text = page_named("faq.md").read_text("utf-8")
+    return re.findall(r"^### `(.+?)`\n\n(.+?)(?=^#)", text, re.M | re.S)
+
+
+def test_every_message_that_is_explained_is_still_said():
+    sources = (ROOT / "src" / "ganaug").rglob("*.py")
+    said = [message for path in sources for message in messages_of(path)]
+    assert len(quoted_messages()) > 15
+    for quoted, answer in quoted_messages():
+        fragments = quoted.split("...")
+        assert sum(map(len, fragments)) > 8, f"too little to look for: {quoted}"
+        pattern = re.compile(".*".join(map(re.escape, fragments)), re.S)
+        found = {error for text, error in said if pattern.search(text)}
+        assert found, f"nothing says: {quoted}"
+        if errors := found - {None}:  # others are warnings, or put together elsewhere
+            [named] = re.findall(r"^\*(\w+Error)\b", answer)
+            assert named in errors, quoted
 
 
 def test_links_between_pages_lead_somewhere():

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import ast
 import re
+from pathlib import Path
 
 import pytest
 
+import ganaug
 from ganaug import errors
 
 CLASSES = {
@@ -39,6 +42,24 @@ def test_the_tree_in_the_docstring_is_the_real_one():
 def test_every_error_is_public():
     assert sorted(errors.__all__) == errors.__all__
     assert set(CLASSES) == set(errors.__all__) - {"nearest"}
+
+
+def called():
+    """The names of everything that the package calls: an error that is raised is built first."""
+    for path in Path(ganaug.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                yield node.func.id
+
+
+def test_every_error_is_raised_somewhere():
+    assert set(CLASSES) - {"GanaugError"} - set(called()) == set()
+
+
+def test_every_error_says_what_it_is_for_and_is_in_the_api_page():
+    assert all((cls.__doc__ or "").endswith(".") for cls in CLASSES.values())
+    page = Path(__file__).resolve().parents[1] / "docs" / "api.md"
+    assert ".. automodule:: ganaug.errors\n" in page.read_text("utf-8")
 
 
 @pytest.mark.parametrize(

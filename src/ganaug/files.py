@@ -69,7 +69,8 @@ def check_absent(path: Path) -> None:
     check_place(path)
     if path.exists():
         raise RunError(
-            f"{path} exists already; nothing was written. Choose another --out or remove it."
+            f"{path} exists already; nothing was written. Choose another path (--out), or remove "
+            "it."
         )
 
 

@@ -74,8 +74,8 @@ def split_rows(
         held = _cut(images.labels, bundles, holdout, rng)
         if not held:
             raise DataError(
-                f"No rows can be held out of {len(images)} images in {len(bundles)} "
-                f"group{'s' * (len(bundles) != 1)}: each class must keep a training row, and "
+                f"No rows can be held out of {_counted(len(images), 'image')} in "
+                f"{_counted(len(bundles), 'group')}: each class must keep a training row, and "
                 f"{whole} stay whole. Use --holdout 0 (holdout=0)."
             )
         splits[held] = "holdout"
@@ -236,6 +236,10 @@ def _check_names(splits: Iterable[str], where: str) -> None:
     unknown = sorted(set(splits) - set(SPLITS))
     if unknown:
         raise DataError(f"{where} has the split {unknown[0]!r}; expected {', '.join(SPLITS)}.")
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' * (n != 1)}"
 
 
 def _cut(

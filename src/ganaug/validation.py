@@ -236,8 +236,8 @@ class Validation:
         if n < max(least, 1):
             raise TooFewImagesError(
                 f"The metric {metric!r} needs at least {max(least, 1)} validation images; there "
-                f"are {n} of {self._name}. Give more images, or a split with more validation "
-                "rows, or do without scores during training."
+                f"{'is' if n == 1 else 'are'} {n} of {self._name}. Give more images, or a split "
+                "with more validation rows, or do without scores during training."
             )
 
     def _rehearse(self, text: str, evaluator: Evaluator, stand_in: list[_Batch]) -> _Metric:

@@ -94,7 +94,16 @@ def test_a_floor_that_is_missing_says_why(printed):
         score("authenticity", "c_t", 0.5, 0.4, 0.6, None, floor_method=why),
     )
     text = " ".join(" ".join(lines).split())
-    assert f"Floor 1,198 training images; authenticity: {why}" in text
+    assert f"Floor authenticity: {why}; others: 1,198 training images" in text
+
+
+def test_a_metric_whose_scores_have_different_intervals_is_told_apart(printed):
+    lines = printed(
+        PLAIN,
+        score("authenticity", "authenticity", *(0.5,) * 4),
+        score("authenticity", "c_t", *(0.5,) * 4, interval_method="own"),
+    )
+    assert "Interval c_t: own; others: 95 %, halves" in " ".join(" ".join(lines).split())
 
 
 def test_scores_that_are_all_spreads_leave_an_empty_table(printed):

@@ -150,11 +150,19 @@ def _methods(scores: Sequence[Score], kind: Literal["floor", "interval"]) -> str
     """Return how floors or intervals were found, or why there are none; the rarer by metric."""
     from ganaug.reading import is_primary
 
+    found = [
+        (score, (score.floor_method if kind == "floor" else score.interval_method) or "none")
+        for score in filter(is_primary, scores)
+    ]
+    by_metric: dict[str, set[str]] = {}
+    for score, method in found:
+        by_metric.setdefault(score.metric, set()).add(method)
     by_method: dict[str, list[str]] = {}
-    for score in filter(is_primary, scores):
-        found = score.floor_method if kind == "floor" else score.interval_method
-        metrics = by_method.setdefault(found or "none", [])
-        metrics += [score.metric] if score.metric not in metrics else []
+    for score, method in found:
+        name = score.metric if len(by_metric[score.metric]) == 1 else score.name
+        names = by_method.setdefault(method, [])
+        names += [name] if name not in names else []
     ranked = sorted(by_method.items(), key=lambda item: -len(item[1]))
-    rare = [f"{', '.join(metrics)}: {method}" for method, metrics in ranked[1:]]
-    return "; ".join([method for method, _ in ranked[:1]] + rare)
+    rare = [f"{', '.join(names)}: {method}" for method, names in ranked[1:]]
+    most = [f"{'others: ' if rare else ''}{method}" for method, _ in ranked[:1]]
+    return "; ".join(rare + most)

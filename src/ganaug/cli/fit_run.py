@@ -90,8 +90,8 @@ def resume_run(request: FitRequest) -> int:
     session.restore()
     if session.nothing_to_do():
         output().print(
-            f"{run.path} is finished: {session.reasons()}. To train on, give more --images or "
-            "--minutes.",
+            f"{run.path} is finished: {session.reasons()}. To train on, raise what ended it: "
+            "--images, --minutes or --stop.",
             soft_wrap=True,
         )
         return 0
