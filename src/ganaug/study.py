@@ -68,7 +68,8 @@ class Budget:
 
     folds, repeats: of the cross-validation. steps: optimiser steps of each classifier, the same
     for every arm; batch_size: images a step. generator_images: training images that a generator
-    sees in each fold. fractions: of the training groups, for curves by training size.
+    sees in each fold; settings: of the generator, in place of the study's, such as a schedule for
+    so many images. fractions: of the training groups, for curves by training size.
     """
 
     __pydantic_config__ = _STRICT
@@ -78,6 +79,7 @@ class Budget:
     steps: int = 2_000
     batch_size: int = 64
     generator_images: int = 100_000
+    settings: Mapping[str, str] = field(default_factory=dict)
     fractions: tuple[float, ...] = (1.0,)
 
 

@@ -51,6 +51,13 @@ def trainings(trained, monkeypatch):
     return found
 
 
+def test_settings_of_a_budget_take_the_place_of_the_studys():
+    study = replace(STUDY, settings={"width": "12", "latent_dim": "7"})
+    budget = replace(BUDGET, settings={"width": "16"})
+    settings = make_recipe(study, budget, REGISTRY).settings
+    assert (settings["width"], settings["latent_dim"]) == (16, 7)
+
+
 def test_a_generator_is_a_run_of_the_training_rows_and_the_wanted_classes(trained):
     request = make_request()
     assert trained.path.name == request.key

@@ -16,12 +16,13 @@ import pytest
 from benchmark.fakes import Fake, begun, rows_of
 
 from cli.scenes import tree, write_images
+from ganaug import Registry
 from ganaug.benchmark import experiment as experiments
 from ganaug.benchmark.origins import Origin
 from ganaug.benchmark.outcomes import Cell
 from ganaug.benchmark.results import Results
 from ganaug.cli.benchmark_progress import TimeLeft
-from ganaug.cli.benchmark_request import BenchmarkRequest
+from ganaug.cli.benchmark_request import BenchmarkRequest, make_budget, make_study
 from ganaug.study import Budget
 
 ARMS = ("--arm", "untreated", "--arm", "oversample", "--arm", "synthetic")
@@ -194,6 +195,25 @@ def test_options_change_the_study_and_its_budget(ganaug, made):
     assert "7 steps" in result.out
     with Results("out/results.sqlite") as results:
         assert results.origin.facts["study"]["settings"] == {"latent_dim": "8"}
+
+
+@pytest.mark.parametrize(
+    ("options", "settings", "of_budget"),
+    [
+        ((), {}, {"first_side": "16", "images_per_phase": "800"}),
+        (("--set", "images_per_phase=9"), {"images_per_phase": "9"}, {"first_side": "16"}),
+        (("--generator", "pggan"), {}, {"first_side": "16", "images_per_phase": "800"}),
+        (("--generator", "dcgan", "--set", "width=9"), {"width": "9"}, {}),
+    ],
+)
+def test_settings_of_a_budget_give_way_to_those_that_are_asked_for(options, settings, of_budget):
+    names = {"--set": "settings", "--generator": "generator"}
+    given = {names[option]: value for option, value in zip(*[iter(options)] * 2, strict=True)}
+    if "settings" in given:
+        given["settings"] = [given["settings"]]
+    request = BenchmarkRequest(data="x", out=Path("out"), study="headct-pggan", **given)
+    study = make_study(request, Registry.load())
+    assert (study.settings, make_budget(request, study).settings) == (settings, of_budget)
 
 
 # --- going on -----------------------------------------------------------------------------------

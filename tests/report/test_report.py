@@ -148,6 +148,16 @@ def test_no_benefit_says_how_large_a_one_would_have_been_found():
     assert "A difference of 3.4 points would have been found in four of five" in found.headline
 
 
+def test_too_few_cells_to_show_anything_are_called_so():
+    rows = [difference("no benefit shown", 0.23, 8.25)]
+    found = Findings(
+        study=STUDY, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=True
+    )
+    assert found.headline.endswith("There are too few cells to show any.")
+    assert rows[0].words() == "no benefit shown (6 cells are too few to show any)"
+    assert ">none<" in render_page(found)
+
+
 def test_without_an_arm_of_synthetic_images_nothing_was_asked():
     rows = [each for each in outcomes(EQUAL) if each.cell.arm != "synthetic"]
     found = found_in(rows)

@@ -103,7 +103,9 @@ def make_recipe(study: Study, budget: Budget, registry: Registry, seed: int = 0)
                 f"Study {study.name!r} has a filter {name!r}, which there is not."
                 f"{nearest(name, FILTERS)} The filters are {', '.join(FILTERS)}."
             )
-    config = registry.generators[study.generator].config.from_strings(study.settings)
+    config = registry.generators[study.generator].config.from_strings(
+        {**study.settings, **budget.settings}
+    )
     return Recipe.from_fields(
         {
             "generator": study.generator,

@@ -55,10 +55,17 @@ class Difference:
     verdict: Verdict
     n: int
 
+    @property
+    def is_too_small(self) -> bool:
+        """Whether there are too few cells to find any difference: measures lie within 0 and 1."""
+        return self.detectable is not None and self.detectable >= 1
+
     def words(self) -> str:
         """Return the verdict with what it rests on; a point is a hundredth."""
         if self.verdict != "no benefit shown":
             return f"{self.verdict} ({100 * self.mean:+.1f} points)"
+        if self.is_too_small:
+            return f"{self.verdict} ({self.n} cells are too few to show any)"
         if self.detectable is not None:
             return f"{self.verdict} (could detect {100 * self.detectable:.1f} points)"
         if self.n == 0:

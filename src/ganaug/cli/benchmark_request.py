@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,11 +106,22 @@ def make_study(request: BenchmarkRequest, registry: Registry) -> Study:
     if request.generator is not None and request.generator != study.generator:
         registry.generators.find(request.generator)
         study = replace(study, generator=request.generator, settings={})
+        study = _without_settings(study, {*study.small.settings, *study.full.settings})
     if assignments:
         study = replace(study, settings={**study.settings, **assignments})
+        study = _without_settings(study, assignments)  # which win over those of a budget
     _check_generator(request, study)
     _check_reference(request, study)
     return study
+
+
+def _without_settings(study: Study, names: Collection[str]) -> Study:
+    """Return the study with budgets that leave these settings of the generator alone."""
+    small, full = (
+        replace(each, settings={k: v for k, v in each.settings.items() if k not in names})
+        for each in (study.small, study.full)
+    )
+    return replace(study, small=small, full=full)
 
 
 def _find_study(name: str, registry: Registry) -> Study:

@@ -197,6 +197,11 @@ class Findings:
             key=lambda each: self.sign * each.mean,
         )
         if wanted == "no benefit shown":
+            if any(each.is_too_small for each in self.answers):
+                return (
+                    f"No benefit of synthetic images was shown for {name}. There are too few cells "
+                    "to show any."
+                )
             known = [each.detectable for each in self.answers if each.detectable is not None]
             power = (
                 f" A difference of {100 * max(known):.1f} points would have been found in four of "
