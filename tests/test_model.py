@@ -107,5 +107,16 @@ def test_images_can_be_had_at_the_size_that_they_are_generated_at():
 
 def test_a_generator_that_breaks_the_contract_is_named():
     broken = Memoriser(1.0, shape=(1, 16, 16))
-    with pytest.raises(PluginError, match=r"Memoriser.sample must return finite images of shape"):
+    message = r"Memoriser: sample must return images of shape .*; got shape \(2, 1, 32, 32\)"
+    with pytest.raises(PluginError, match=message):
         ImageModel([broken], ("a", "b"), OUTPUT, None).draw(0, 2, seed=0)
+
+
+@pytest.mark.parametrize(("value", "found"), [(3.0, "values from 3 to 3"), (np.nan, "from nan")])
+def test_a_generator_whose_images_are_out_of_range_is_named(value, found, monkeypatch):
+    def sample(self, labels, *, rng):
+        return torch.full((len(labels), 1, 32, 32), value)
+
+    monkeypatch.setattr(Memoriser, "sample", sample)
+    with pytest.raises(PluginError, match=rf"within \[-1, 1\]; got .*{found}"):
+        ImageModel([Memoriser(0.0)], ("a", "b"), OUTPUT, None).draw(0, 2, seed=0)

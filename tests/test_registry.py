@@ -11,7 +11,7 @@ import pytest
 from distributions import write_distribution
 
 from ganaug import Arm, Config, GeneratorPlugin, Registry, Study, hookimpl
-from ganaug.errors import PluginConflictError, PluginError, UnknownPluginError
+from ganaug.errors import PluginConflictError, PluginError, ShapeError, UnknownPluginError
 from ganaug.registry import KINDS
 
 
@@ -341,6 +341,34 @@ def test_registries_share_nothing():
     first, second = Registry([Tiny()]), Registry()
     assert "tiny" in first.generators
     assert "tiny" not in second.generators
+
+
+def raise_it(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda _: raise_it(ModuleNotFoundError("No module named 'einops'")), "raised .*einops"),
+        (lambda _: "x", "made a str, no int"),
+    ],
+)
+def test_what_a_strangers_code_does_wrong_names_it_and_its_distribution(install, make, said):
+    install("tiny", GOOD.format(name="tiny"))
+    message = rf"The generator 'tiny' of ganaug-tiny 1\.2\.0 {said}.* ganaug plugins check tiny"
+    with pytest.raises(PluginError, match=message):
+        Registry.load().generators.make("tiny", make, int)
+    assert Registry.load().generators.make("tiny", lambda _: 3, int) == 3
+
+
+def test_what_a_plugin_says_itself_goes_on_and_so_does_a_bug_of_a_builtin(install):
+    install("tiny", GOOD.format(name="tiny"))
+    registry = Registry.load()
+    with pytest.raises(ShapeError, match="^too small$"):
+        registry.generators.make("tiny", lambda _: raise_it(ShapeError("too small")), int)
+    with pytest.raises(KeyError):
+        registry.generators.make("dcgan", lambda _: raise_it(KeyError("a")), int)
 
 
 def test_loading_every_plugin_imports_nothing_heavy():

@@ -38,8 +38,9 @@ def build_extractor(text: str, spec: ImageSpec, registry: Registry) -> FeatureEx
     it cannot do.
     """
     name, assignments = split_choice(text)
-    plugin = registry.feature_extractors[name]
-    extractor = plugin.build(plugin.config.from_strings(assignments), spec)
+    extractors = registry.feature_extractors
+    config = extractors[name].config.from_strings(assignments)
+    extractor = extractors.make(name, lambda it: it.build(config, spec), FeatureExtractor)
     extractor.name = name
     return extractor
 

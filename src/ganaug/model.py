@@ -30,6 +30,7 @@ __all__ = ["ImageModel", "Output", "SampleFilter", "Source", "Tally"]
 _logger = logging.getLogger(__name__)
 
 _BATCH = 256
+_MOST = 1.001  # of a pixel in [-1, 1], as reduced precision rounds
 # A class of which more than three draws in four are copies is handed out short, and so is one of
 # which filters, all together, let pass fewer than one draw in twenty.
 _COPIES_AN_IMAGE = 4
@@ -96,6 +97,11 @@ class Source:
     name: str
     settings: Mapping[str, Any]
 
+    @property
+    def described(self) -> str:
+        """The plugin and who provides it, for messages."""
+        return f"The generator {self.name!r} of {Registry.load().provider('generators', self.name)}"
+
     def build(
         self, spec: ImageSpec, weights: Mapping[str, torch.Tensor], registry: Registry | None = None
     ) -> Generator:
@@ -103,9 +109,10 @@ class Source:
 
         Raises RuntimeError when the weights are another network's.
         """
-        plugin = (registry or Registry.load()).generators[self.name]
+        generators = (registry or Registry.load()).generators
+        config = generators[self.name].config.from_fields(self.settings)
         with seeded(0):  # building draws weights, which are thrown away
-            generator = plugin.build(plugin.config.from_fields(self.settings), spec)
+            generator = generators.make(self.name, lambda it: it.build(config, spec), Generator)
         generator.network.load_state_dict(weights)
         return generator.eval().requires_grad_(False)
 
@@ -246,10 +253,16 @@ class ImageModel:
         device = next((p.device for p in generator.network.parameters()), torch.device("cpu"))
         with seeded(0, device):
             images = generator.sample(torch.full((n,), label, device=device), rng=rng)
-        if images.shape != (n, *generator.spec.shape) or not torch.isfinite(images).all():
+        shape = (n, *generator.spec.shape)
+        if images.shape != shape or not bool((images.abs() <= _MOST).all()):  # nor is NaN
+            name = type(generator).__name__ if self.source is None else self.source.described
+            found = f"shape {tuple(images.shape)}"
+            if images.numel():
+                found += f", values from {float(images.min()):.3g} to {float(images.max()):.3g}"
             raise PluginError(
-                f"{type(generator).__name__}.sample must return finite images of shape "
-                f"{(n, *generator.spec.shape)}; got {tuple(images.shape)}."
+                f"{name}: sample must return images of shape {shape}, finite and within [-1, 1]; "
+                f"got {found}. Look at it with: ganaug plugins check"
+                + (f" {self.source.name}" if self.source else " NAME")
             )
         return from_signed(
             images.float().cpu(),

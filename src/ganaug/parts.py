@@ -85,11 +85,16 @@ def plan_parts(
         loaded = load_at(images, *built.spec.shape[1:])
         return [Part(index=None, name="all", images=loaded, generator=built)]
     config = resolve_config(registry, recipe)
-    build = registry.generators[recipe.generator].build
+
+    def build(spec: ImageSpec) -> Generator:
+        return registry.generators.make(
+            recipe.generator, lambda plugin: plugin.build(config, spec), Generator
+        )
+
     parts = []
     for index, chosen in _divide(images, recipe, images if pretraining is None else pretraining):
         with seeded(seed_of(recipe, index, purpose=0)):
-            generator, loaded = _build(lambda spec: build(config, spec), chosen, recipe.size)
+            generator, loaded = _build(build, chosen, recipe.size)
         name = "all" if index is None else images.class_names[index]
         parts.append(Part(index=index, name=name, images=loaded, generator=generator))
     if pretrained:

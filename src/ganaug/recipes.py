@@ -95,8 +95,8 @@ def _build_named(choice: str, text: str, registry: Registry) -> StoppingPolicy:
     if not choice.strip():
         raise ConfigError(f"{text!r}: expected a stopping policy before and after each and, or.")
     name, assignments = split_choice(choice.strip())
-    plugin = registry.stopping_policies[name]
-    return plugin.build(plugin.config.from_strings(assignments))
+    config = registry.stopping_policies[name].config.from_strings(assignments)
+    return registry.stopping_policies.make(name, lambda it: it.build(config), StoppingPolicy)
 
 
 def with_validation(recipe: Recipe, policies: Sequence[StoppingPolicy]) -> Recipe:

@@ -7,7 +7,7 @@ Each provider gets a plugin manager of its own, so that none can disturb another
 from __future__ import annotations
 
 import importlib
-from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, Self, TypeVar, cast
@@ -16,7 +16,13 @@ import pluggy
 from packaging.requirements import InvalidRequirement, Requirement
 
 from ganaug import __version__
-from ganaug.errors import PluginConflictError, PluginError, UnknownPluginError, nearest
+from ganaug.errors import (
+    GanaugError,
+    PluginConflictError,
+    PluginError,
+    UnknownPluginError,
+    nearest,
+)
 from ganaug.hookspecs import PROJECT_NAME, Hooks
 from ganaug.plugins import (
     DatasetPlugin,
@@ -27,7 +33,7 @@ from ganaug.plugins import (
 )
 from ganaug.study import Study
 
-__all__ = ["KINDS", "BrokenPlugin", "Catalogue", "Listing", "Registry"]
+__all__ = ["KINDS", "BrokenPlugin", "Catalogue", "Listing", "Registry", "unknown_plugin"]
 
 #: The modules that ganaug brings along, in the order in which they are listed.
 _BUILTINS = (
@@ -62,7 +68,10 @@ _SINGULAR = {
     "studies": "study",
 }
 
+_BUILT_IN = f"ganaug {__version__} (built-in)"
+
 RecordT = TypeVar("RecordT")
+MadeT = TypeVar("MadeT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +152,7 @@ class Catalogue(Mapping[str, RecordT], Generic[RecordT]):
         """
         found = self._of(name)
         if not found:
-            raise UnknownPluginError(self._explain_unknown(name))
+            raise unknown_plugin(name, _SINGULAR[self._kind], list(self), self._broken)
         if len(found) > 1:
             providers = " and ".join(item.provider for item in found)
             raise PluginConflictError(
@@ -152,19 +161,29 @@ class Catalogue(Mapping[str, RecordT], Generic[RecordT]):
             )
         return found[0]
 
-    def _explain_unknown(self, name: str) -> str:
-        for broken in self._broken:
-            if _normal(name) in (_normal(broken.name), _normal(broken.distribution.split()[0])):
-                return (
-                    f"The plugin {name!r} of {broken.distribution} could not be loaded: "
-                    f"{broken.reason}"
-                )
-        choices = f"Choose from {', '.join(self)}." if len(self) else "None is installed."
-        message = f"No {_SINGULAR[self._kind]} is named {name!r}.{nearest(name, self)} {choices}"
-        if self._broken:
-            names = ", ".join(broken.distribution for broken in self._broken)
-            message += f" Not loaded, because broken: {names}; see `ganaug plugins list`."
-        return message
+    def make(self, name: str, call: Callable[[RecordT], MadeT], kind: type[Any]) -> MadeT:
+        """Return what a plugin's own code makes, which is to be of a kind.
+
+        call: takes the record, such as ``lambda plugin: plugin.build(config, spec)``.
+
+        Raises what `find` raises; PluginError, which names the plugin and who provides it, when it
+        raises anything but a GanaugError, and for what is of no such kind. An error of a built-in
+        goes on as it is: it is a bug.
+        """
+        found = self.find(name)
+        who = f"The {_SINGULAR[self._kind]} {name!r} of {found.provider}"
+        advice = f"Look at it with: ganaug plugins check {name}"
+        try:
+            made = call(cast(RecordT, found.record))
+        except GanaugError:
+            raise
+        except Exception as error:
+            if found.provider == _BUILT_IN:
+                raise
+            raise PluginError(f"{who} raised {_describe(error)}. {advice}") from error
+        if not isinstance(made, kind):
+            raise PluginError(f"{who} made a {type(made).__name__}, no {kind.__name__}. {advice}")
+        return made
 
 
 class Registry:
@@ -200,7 +219,7 @@ class Registry:
         """
         registry = cls()
         for name in _BUILTINS:
-            registry._listings += _listings(name, f"ganaug {__version__} (built-in)")
+            registry._listings += _listings(name, _BUILT_IN)
         for entry in sorted(entry_points(group=PROJECT_NAME), key=lambda entry: entry.name):
             registry._load_entry(entry)
         return registry
@@ -243,6 +262,26 @@ class Registry:
             self._broken.append(
                 BrokenPlugin(name=entry.name, distribution=distribution, reason=_one_line(error))
             )
+
+
+def unknown_plugin(
+    name: str, noun: str, names: Sequence[str], broken: Sequence[BrokenPlugin]
+) -> UnknownPluginError:
+    """Return the error that says why there is no plugin of that name.
+
+    noun: what was looked for, such as ``generator``. names: those that there are. broken: those
+    that would perhaps have it.
+    """
+    for each in broken:
+        if _normal(name) in (_normal(each.name), _normal(each.distribution.split()[0])):
+            return UnknownPluginError(
+                f"The plugin {name!r} of {each.distribution} could not be loaded: {each.reason}"
+            )
+    choices = f"Choose from {', '.join(names)}." if names else "None is installed."
+    if broken:
+        distributions = ", ".join(each.distribution for each in broken)
+        choices += f" Not loaded, because broken: {distributions}; see `ganaug plugins list`."
+    return UnknownPluginError(f"No {noun} is named {name!r}.{nearest(name, names)} {choices}")
 
 
 def _check_requirement(entry: EntryPoint) -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ganaug.config import split_choice
 from ganaug.errors import ConfigError, DataError, GanaugError, ShapeError
+from ganaug.evaluator import Evaluator
 from ganaug.measuring import Measurement, measure, measure_floors
 from ganaug.randomness import seeded
 
 if TYPE_CHECKING:
-    from ganaug.evaluator import Evaluator, FeatureExtractor, Role
+    from ganaug.evaluator import FeatureExtractor, Role
     from ganaug.features import CachedExtractor
     from ganaug.registry import Registry
     from ganaug.spec import LabelledImages
@@ -103,8 +104,8 @@ def build_evaluator(text: str, extractor: FeatureExtractor | None, registry: Reg
     Raises UnknownPluginError, and ConfigError for a bad field.
     """
     name, assignments = split_choice(text)
-    plugin = registry.evaluators[name]
-    return plugin.build(plugin.config.from_strings(assignments), extractor)
+    config = registry.evaluators[name].config.from_strings(assignments)
+    return registry.evaluators.make(name, lambda it: it.build(config, extractor), Evaluator)
 
 
 def score_images(

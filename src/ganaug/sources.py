@@ -27,13 +27,17 @@ def open_images(
     be used; PluginConflictError when two plugins claim it equally; UnknownPluginError and
     ConfigError for a wrong name or field.
     """
+    from ganaug.spec import LabelledImages
+
     name, location = _parse(data)
     plugin = registry.datasets[name] if name else _claimant(location, registry)
     try:
         config = plugin.config.from_strings(fields or {})
     except ConfigError as error:
         raise ConfigError(f"Dataset plugin {plugin.name!r}: {error}") from error
-    return plugin.open(config, location)
+    return registry.datasets.make(
+        plugin.name, lambda plugin: plugin.open(config, location), LabelledImages
+    )
 
 
 def check_outside(out: Path, data: str) -> None:

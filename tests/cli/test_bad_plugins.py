@@ -88,11 +88,12 @@ def install(tmp_path, monkeypatch):
     return install
 
 
+@pytest.mark.parametrize("entry", ["awry", "other"])
 @pytest.mark.parametrize(("code", "needs", "reason"), UNUSABLE.values(), ids=list(UNUSABLE))
 def test_a_plugin_that_cannot_be_used_says_whose_it_is_and_why(
-    ganaug, install, code, needs, reason
+    ganaug, install, code, needs, reason, entry
 ):
-    install(code, needs=needs)
+    install(code, needs=needs, entry=entry)
     for command in (
         ("plugins", "check", "awry"),
         ("fit", "digits", "--generator", "awry", "--out", "run"),
@@ -106,12 +107,28 @@ def test_a_plugin_that_cannot_be_used_says_whose_it_is_and_why(
     assert "ganaug-awry 1.2.0" in ganaug("plugins", "list").out
 
 
+def test_an_unknown_name_says_what_was_not_loaded(ganaug, install):
+    install("import ganaug_no_such_module")
+    for command in (
+        ("plugins", "check", "missing"),
+        ("fit", "digits", "--generator", "missing", "--out", "run"),
+    ):
+        result = ganaug(*command)
+        assert result.code == 2
+        assert " is named 'missing'." in result.err
+        assert "Not loaded, because broken: ganaug-awry 1.2.0; see `ganaug plug" in result.err
+
+
 def test_a_taken_name_says_who_else_has_it(ganaug, install):
     install(HOOK.replace('"awry"', '"dcgan"'))
-    result = ganaug("fit", "digits", "--generator", "dcgan", "--out", "run")
-    assert result.code == 2
-    assert "2 plugins provide the generator 'dcgan': ganaug 0." in result.err
-    assert "(built-in) and ganaug-awry 1.2.0. Uninstall all but one." in result.err
+    for command in (
+        ("plugins", "check", "dcgan"),
+        ("fit", "digits", "--generator", "dcgan", "--out", "run"),
+    ):
+        result = ganaug(*command)
+        assert (result.code, result.out) == (2, "")
+        assert "2 plugins provide the generator 'dcgan': ganaug 0." in result.err
+        assert "(built-in) and ganaug-awry 1.2.0. Uninstall all but one." in result.err
 
 
 @pytest.mark.parametrize(("code", "check", "reason"), BROKEN.values(), ids=list(BROKEN))

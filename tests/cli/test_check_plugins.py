@@ -35,12 +35,15 @@ class Stranger:
     def ganaug_stopping_policies(self):
         yield StoppingPolicyPlugin(name="hasty", summary="In a hurry.", config=StopsConfig,
                                    build=Stops)  # fmt: skip
+        yield StoppingPolicyPlugin(name="shared", summary="Two kinds.", config=StopsConfig,
+                                   build=Stops)  # fmt: skip
         yield StoppingPolicyPlugin(name="needy", summary="Asks much.", config=NeedyConfig,
                                    build=Stops)  # fmt: skip
 
     @hookimpl
     def ganaug_studies(self):
-        yield Study(name="mine", summary="Mine.", arms=(Arm(name="a", summary="A."),))
+        for name in ("mine", "shared"):
+            yield Study(name=name, summary="Mine.", arms=(Arm(name="a", summary="A."),))
 
 
 @pytest.fixture(autouse=True)
@@ -67,10 +70,18 @@ def test_a_plugin_that_keeps_its_promises_exits_zero(ganaug):
 
 
 def test_a_program_can_read_the_results(ganaug):
-    found = json.loads(ganaug("plugins", "check", "hasty", "--json").out)
+    (found,) = json.loads(ganaug("plugins", "check", "hasty", "--json").out)
     assert found["name"] == "hasty"
     failed = [check["name"] for check in found["checks"] if check["reason"]]
     assert failed == ["silent-before-the-first-step"]
+
+
+def test_a_program_can_read_the_results_of_a_name_of_two_kinds(ganaug):
+    result = ganaug("plugins", "check", "shared", "--json")
+    found = json.loads(result.out)
+    assert [item["kind"] for item in found] == ["stopping_policies", "studies"]
+    assert result.code == 2  # the stopping policy fails
+    assert [any(check["reason"] for check in item["checks"]) for item in found] == [True, False]
 
 
 def test_a_dataset_plugin_is_checked_on_a_location(ganaug, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -198,6 +199,12 @@ class NumPyNumbers(Good):
         return super().sample(labels, rng=rng)
 
 
+class PythonNumbers(Good):
+    def sample(self, labels, *, rng):
+        random.random()
+        return super().sample(labels, rng=rng)
+
+
 class StepsBoth(Good):
     """Its critic's optimizer has the generator's parameters too."""
 
@@ -284,6 +291,7 @@ ALSO = [
     ("scores-each-image-by-itself", ScoresTheBatch),
     ("scores-each-image-by-itself", ScoresSeveral),
     ("leaves-the-global-rng-alone", NumPyNumbers),
+    ("leaves-the-global-rng-alone", PythonNumbers),
     ("phases-own-their-parameters", StepsNothing),
     ("weights-round-trip", KeepsWeightsAside),
     ("builds-on-the-cpu", BuildsDoubles),

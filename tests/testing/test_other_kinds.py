@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from PIL import Image
 
 from ganaug import (
     Arm,
+    Budget,
     Config,
     DatasetPlugin,
     EvaluatorPlugin,
@@ -451,10 +453,67 @@ STUDIES = {
     "arms-differ": {"arms": (PLAIN, GROWN, replace(PLAIN, name="same"))},
     "arms-run": {"learning_rate": -1.0},
 }
+ALSO = [
+    ("fields-that-can-be-run", {"classifier": "nonsense"}, "no classifier 'nonsense'"),
+    ("fields-that-can-be-run", {"classifier": "mammo", "size": 28, "channels": 1}, "128x128"),
+    ("fields-that-can-be-run", {"extras": ("nope",)}, "No evaluator is named 'nope'"),
+    ("fields-that-can-be-run", {"extras": ("kid:subset=3",)}, "no field 'subset'"),
+    ("fields-that-can-be-run", {"extras": ("kid", "kid")}, "extras has a metric twice: kid, kid"),
+    ("fields-that-can-be-run", {"classical": "nonsense"}, "classical is 'nonsense'; expected"),
+    ("a-generator-that-there-is", {"generator": "nonsense"}, "No generator is named 'nonsense'"),
+    ("a-generator-that-there-is", {"conditioning": "x"}, "conditioning: .*; got 'x'"),
+    ("a-generator-that-there-is", {"filters": ("nope",)}, "has a filter 'nope'"),
+    ("a-generator-that-there-is", {"small": Budget(settings={"widht": "3"})}, "field 'widht'"),
+    ("a-generator-that-there-is", {"full": Budget(settings={"widht": "3"})}, "field 'widht'"),
+]
 
 
 def test_each_check_of_studies_is_proved():
     prove(STUDIES, lambda changes=None: replace(STUDY, **(changes or {})), studies.CHECKS)
+
+
+@pytest.mark.parametrize(("name", "changes", "reason"), ALSO)
+def test_a_study_that_cannot_be_run_fails_that_check_and_only_it(name, changes, reason):
+    broken = [r for check in checks_for(replace(STUDY, **changes)) if (r := check.result()).reason]
+    assert [result.name for result in broken] == [name]
+    assert re.search(reason, broken[0].reason)
+
+
+def test_a_classifier_of_some_sizes_is_left_to_the_images_where_the_study_has_no_size():
+    assert failed(replace(STUDY, classifier="mammo")) == []
+
+
+# --- what is built --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("record", "found", "of_itself"),
+    [
+        (policy(lambda config: "x"), "build returned 'x'; expected a ganaug.StoppingPolicy", 1),
+        (evaluator(lambda *_: "x"), "build returned 'x'; expected a ganaug.Evaluator", 1),
+        (extractor(lambda *_: "x"), "build returned 'x'; expected a ganaug.FeatureExtractor", 1),
+        (
+            dataset({"open": opens(lambda images: "x")}),
+            "open returned 'x'; expected a ganaug.LabelledImages",
+            3,
+        ),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_built_must_be_of_the_kind(record, found, of_itself, tmp_path):
+    location = tmp_path if isinstance(record, DatasetPlugin) else None
+    checks = checks_for(record, location=location)
+    reasons = [reason for check in checks if (reason := check.result().reason)]
+    assert len(reasons) == len(checks) - of_itself
+    assert {reason.partition(": ")[2] for reason in reasons} == {found}
+
+
+def test_what_was_built_instead_is_said_in_one_line():
+    check = checks_for(policy(lambda config: np.zeros((99, 99))))[1]
+    reason = check.result().reason
+    assert "build returned array([[0., 0., 0.," in reason
+    assert reason.endswith(" ...; expected a ganaug.StoppingPolicy")
+    assert "\n" not in reason
 
 
 # --- the built-ins --------------------------------------------------------------------------------

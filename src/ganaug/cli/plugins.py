@@ -12,7 +12,7 @@ import typer
 
 from ganaug.cli.console import command, facts, make_table, output, print_json
 from ganaug.cli.groups import make_group
-from ganaug.errors import ConfigError, PluginError, UnknownPluginError, nearest
+from ganaug.errors import ConfigError
 
 if TYPE_CHECKING:
     from ganaug.registry import Listing, Registry
@@ -105,8 +105,11 @@ def check(
     from ganaug.registry import Registry
     from ganaug.testing import checks_for
 
+    registry = Registry.load()
+    kinds = dict.fromkeys(listing.kind for listing in _named(name, registry))
     failed = 0
-    for listing in _named(name, Registry.load()):
+    documents = []
+    for listing in [registry.catalogue(kind).find(name) for kind in kinds]:
         fields = _assigned(listing, settings or [])
         checks = checks_for(
             listing.record,
@@ -118,9 +121,11 @@ def check(
         results = [check.result() for check in checks]
         failed += sum(not result.passed for result in results)
         if json:
-            print_json({**_described(listing), "checks": [asdict(r) for r in results]})
+            documents.append({**_described(listing), "checks": [asdict(r) for r in results]})
         else:
             _print_results(listing, results)
+    if json:
+        print_json(documents)
     if failed:
         raise typer.Exit(2)
 
@@ -155,18 +160,12 @@ def _as_path(path: Path) -> str:
 
 def _named(name: str, registry: Registry) -> list[Listing]:
     """Return what has that name, of whatever kind."""
+    from ganaug.registry import unknown_plugin
+
     found = [listing for listing in registry.listings if listing.name == name]
     if not found:
         names = sorted({listing.name for listing in registry.listings})
-        broken = [each for each in registry.broken if each.name == name]
-        if broken:
-            raise PluginError(
-                f"The plugin {name!r} of {broken[0].distribution} could not be loaded: "
-                f"{broken[0].reason}"
-            )
-        raise UnknownPluginError(
-            f"No plugin is named {name!r}.{nearest(name, names)} Choose from {', '.join(names)}."
-        )
+        raise unknown_plugin(name, "plugin", names, registry.broken)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from textwrap import shorten
 from typing import Any
 
 from ganaug.errors import ConfigError, PluginError, nearest
@@ -17,6 +18,7 @@ __all__ = [
     "check_table",
     "config_round_trip",
     "expect",
+    "expect_kind",
     "failing",
     "marked",
 ]
@@ -103,6 +105,16 @@ def expect(holds: bool, otherwise: str) -> None:
     """Raise CheckFailedError unless something holds."""
     if not holds:
         raise CheckFailedError(otherwise)
+
+
+def expect_kind(found: object, kind: type[object], made_by: str) -> None:
+    """Raise CheckFailedError, in one line, unless a plugin's function returned a kind of object.
+
+    kind: a class that `ganaug` exports. made_by: the function's name, such as "build".
+    """
+    if not isinstance(found, kind):
+        shown = shorten(repr(found), 80, placeholder=" ...")
+        expect(False, f"{made_by} returned {shown}; expected a ganaug.{kind.__name__}")
 
 
 def config_round_trip(subject: Any) -> None:

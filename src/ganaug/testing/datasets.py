@@ -18,7 +18,7 @@ from ganaug.config import Config
 from ganaug.errors import GanaugError
 from ganaug.plugins import DatasetPlugin
 from ganaug.spec import DTYPE_RANGES, LabelledImages
-from ganaug.testing.checks import check_table, config_round_trip, expect, failing
+from ganaug.testing.checks import check_table, config_round_trip, expect, expect_kind, failing
 
 __all__ = ["CHECKS", "DatasetSubject"]
 
@@ -51,7 +51,9 @@ class DatasetSubject:
 
     def open(self) -> LabelledImages:
         """Open the location anew."""
-        return self.record.open(self.config, self.location)
+        images = self.record.open(self.config, self.location)
+        expect_kind(images, LabelledImages, "open")
+        return images
 
 
 @_check

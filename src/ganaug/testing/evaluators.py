@@ -18,7 +18,7 @@ from ganaug.evaluator import Evaluator, FeatureExtractor
 from ganaug.plugins import EvaluatorPlugin
 from ganaug.randomness import seeded
 from ganaug.spec import ImageSpec
-from ganaug.testing.checks import check_table, config_round_trip, expect, failing
+from ganaug.testing.checks import check_table, config_round_trip, expect, expect_kind, failing
 from ganaug.testing.extractors import as_batch
 from ganaug.testing.images import example_images
 
@@ -89,7 +89,9 @@ class EvaluatorSubject:
         extractor = _Columns()
         spec = ImageSpec(channels=3, height=32, width=32, class_names=("a", "b", "c"))
         extractor.prepare(example_images(spec, n=_N, seed=0))
-        return self.record.build(self.config, extractor)
+        evaluator = self.record.build(self.config, extractor)
+        expect_kind(evaluator, Evaluator, "build")
+        return evaluator
 
     def scores(
         self,
@@ -213,5 +215,6 @@ def forgets_on_reset(subject: EvaluatorSubject) -> None:
 @_check
 def refuses_too_few(subject: EvaluatorSubject) -> None:
     """Without images it raises TooFewImagesError."""
+    evaluator = subject.build()
     with failing(TooFewImagesError, "it was asked to compute scores of no images"):
-        subject.build().compute()
+        evaluator.compute()

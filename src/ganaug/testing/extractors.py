@@ -15,7 +15,7 @@ from ganaug.evaluator import FeatureExtractor
 from ganaug.plugins import FeatureExtractorPlugin
 from ganaug.randomness import seeded
 from ganaug.spec import ImageSpec, LabelledImages
-from ganaug.testing.checks import check_table, config_round_trip, expect
+from ganaug.testing.checks import check_table, config_round_trip, expect, expect_kind
 from ganaug.testing.images import example_images
 
 __all__ = ["CHECKS", "ExtractorSubject", "as_batch"]
@@ -69,6 +69,7 @@ class ExtractorSubject:
         """Build it, and let it learn what it learns, from these images."""
         with seeded(0):
             extractor = self.record.build(self.config, images.spec)
+            expect_kind(extractor, FeatureExtractor, "build")
             extractor.prepare(images)
         return extractor
 

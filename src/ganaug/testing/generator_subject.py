@@ -15,7 +15,7 @@ from ganaug.generator import Generator
 from ganaug.plugins import GeneratorPlugin
 from ganaug.randomness import seeded
 from ganaug.spec import ImageSpec, LabelledImages
-from ganaug.testing.checks import expect
+from ganaug.testing.checks import expect, expect_kind
 from ganaug.testing.images import example_images
 from ganaug.training import Training, train
 
@@ -50,10 +50,7 @@ class GeneratorSubject:
         """Build for a spec, seeded."""
         with seeded(seed):
             generator = self.record.build(self.config, spec)
-        expect(
-            isinstance(generator, Generator),
-            f"build returned {generator!r}; expected a ganaug.Generator",
-        )
+        expect_kind(generator, Generator, "build")
         return generator
 
     def spec(self, channels: int | None = None, classes: int = 1) -> ImageSpec:

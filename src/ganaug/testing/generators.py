@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import random
 from itertools import combinations
 
 import numpy as np
@@ -188,12 +189,14 @@ def same_numbers_same_images(subject: GeneratorSubject) -> None:
 
 @_check
 def leaves_the_global_rng_alone(subject: GeneratorSubject) -> None:
-    """Sampling draws from `rng` only, not from the numbers of torch or NumPy that others use."""
+    """Sampling draws from `rng` only, not from numbers of torch, NumPy or Python for all to use."""
     generator = subject.trained(subject.spec())
     before, numpy_before = torch.get_rng_state(), _numpy_state()
+    python_before = random.getstate()
     draw(generator, [0, 0])
     expect(torch.equal(before, torch.get_rng_state()), "sampling drew from torch's global numbers")
     expect(numpy_before == _numpy_state(), "sampling drew from NumPy's global numbers")
+    expect(python_before == random.getstate(), "sampling drew from Python's global numbers")
 
 
 @_check

@@ -13,7 +13,7 @@ from typing import Any
 from ganaug.config import Config
 from ganaug.plugins import StoppingPolicyPlugin
 from ganaug.stopping import History, Progress, StoppingPolicy
-from ganaug.testing.checks import check_table, config_round_trip, expect
+from ganaug.testing.checks import check_table, config_round_trip, expect, expect_kind
 
 __all__ = ["CHECKS", "PolicySubject"]
 
@@ -39,7 +39,9 @@ class PolicySubject:
 
     def build(self) -> StoppingPolicy:
         """Build it."""
-        return self.record.build(self.config)
+        policy = self.record.build(self.config)
+        expect_kind(policy, StoppingPolicy, "build")
+        return policy
 
     def histories(self) -> dict[str, History]:
         """Return histories with the scores that it reads."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import torch
@@ -10,8 +11,11 @@ import torch
 from ganaug.benchmark.checks import check_budget, check_study
 from ganaug.benchmark.classifiers import build_classifier
 from ganaug.benchmark.classify import TrainingSet, predict, train_classifier
+from ganaug.benchmark.generators import make_recipe
 from ganaug.benchmark.measures import check_measure
+from ganaug.errors import ShapeError
 from ganaug.registry import Registry
+from ganaug.scoring import build_evaluator
 from ganaug.spec import ImageSpec
 from ganaug.study import Arm, Study
 from ganaug.testing.checks import check_table, expect
@@ -69,24 +73,47 @@ def says_what_it_is(subject: StudySubject) -> None:
 
 @_check
 def fields_that_can_be_run(subject: StudySubject) -> None:
-    """Its fields, both budgets and the names of its measure and rare classes are valid."""
+    """Its fields, both budgets, and the names in them are valid: classifier, measure, extras, rare.
+
+    Without classes, which of them are rare is left to the images.
+    """
     study = subject.record
+    expect(
+        isinstance(study.classical, Mapping),
+        f"classical is {study.classical!r}; expected arguments by name, such as {{'rotation': 15}}",
+    )
     check_study(study)
     for budget in (study.small, study.full):
         check_budget(budget, 0)
+    _build_classifier(subject)
     check_measure(study.measure, subject.class_names)
+    for text in study.extras:
+        build_evaluator(text, None, Registry.load())
+    repeated = len(set(study.extras)) < len(study.extras)
+    expect(not repeated, f"extras has a metric twice: {', '.join(study.extras)}")
     if study.classes is not None:
         unknown = set(study.rare) - set(subject.class_names)
         expect(not unknown, f"rare names classes that its task has not: {', '.join(unknown)}")
 
 
+def _build_classifier(subject: StudySubject) -> None:
+    """Build its classifier, for images of some size and channels where the study has none."""
+    study = subject.record
+    size, channels = study.size or _SIZE, study.channels or 3
+    try:
+        build_classifier(study.classifier, channels, size, len(subject.class_names), 0)
+    except ShapeError:
+        if study.size and study.channels:  # otherwise images may come that it can take
+            raise
+
+
 @_check
 def a_generator_that_there_is(subject: StudySubject) -> None:
-    """Its generator is installed, and takes the settings."""
+    """Its generator is installed; settings, conditioning and filters hold in both budgets."""
     study = subject.record
     if any(arm.needs_generator for arm in study.arms):
-        config = Registry.load().generators[study.generator].config
-        config.from_strings(study.settings)
+        for budget in (study.small, study.full):
+            make_recipe(study, budget, Registry.load())
 
 
 @_check

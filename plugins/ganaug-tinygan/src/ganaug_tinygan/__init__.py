@@ -12,7 +12,7 @@ class TinyganConfig(Config):
 
 
 class Tinygan(Generator):
-    """Upsamples from a quarter of the size; its critic has an opinion a class."""
+    """Upsamples from a quarter of the size; its discriminator has an opinion a class."""
     def __init__(self, config, spec):
         super().__init__()
         w, small = config.width, spec.height // 4
@@ -25,13 +25,13 @@ class Tinygan(Generator):
             nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(2 * w, w, 3, padding=1),
             nn.ReLU(), nn.Conv2d(w, spec.channels, 3, padding=1), nn.Tanh(),
         )
-        self.critic = nn.Sequential(
+        self.discriminator = nn.Sequential(
             nn.Conv2d(spec.channels, w, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(w, 2 * w, 4, 2, 1),
             nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(2 * w * small**2, spec.num_classes),
         )
 
     def phases(self):
-        for name, module in (("critic", self.critic), ("generator", self.network)):
+        for name, module in (("discriminator", self.discriminator), ("generator", self.network)):
             adam = torch.optim.Adam(module.parameters(), 2e-4, betas=(0.5, 0.999))
             yield Phase(name, module, adam, getattr(self, f"{name}_loss"))
 
@@ -39,9 +39,9 @@ class Tinygan(Generator):
         return self.network(torch.cat([z, one_hot(labels, self.spec.num_classes).to(z)], dim=1))
 
     def score(self, images, labels):
-        return self.critic(images).gather(1, labels[:, None]).squeeze(1)
+        return self.discriminator(images).gather(1, labels[:, None]).squeeze(1)
 
-    def critic_loss(self, batch, rng):
+    def discriminator_loss(self, batch, rng):
         fakes = self.make(batch.randn(64, rng=rng), batch.labels).detach()
         real, fake = (self.score(images, batch.labels) for images in (batch.images, fakes))
         return Loss({"adversarial": (softplus(-real) + softplus(fake)).mean()})
