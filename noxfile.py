@@ -7,6 +7,7 @@ where it is not. Versions are those of constraints.txt, except in `minimums`.
 from __future__ import annotations
 
 import shutil
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -91,12 +92,17 @@ def plugins(session: nox.Session, plugin: str) -> None:
     if plugin == NEW_PLUGIN:
         folder = place / plugin
         session.run("ganaug", "plugins", "new", "mygan")
-    test = nox.project.dependency_groups(nox.project.load_toml(folder / "pyproject.toml"), "test")
+    project = nox.project.load_toml(folder / "pyproject.toml")
+    test = nox.project.dependency_groups(project, "test")
     session.install(*CONSTRAINTS, _wheel(session, folder, place), *test)
-    session.run("pytest", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder / "tests"))
-    session.run("ganaug", "plugins", "list")
     if plugin == NEW_PLUGIN:
+        _run_own_nox(session, folder, place)
         _use_mygan(session)
+    else:
+        pytest = ["pytest", "-p", "no:cacheprovider", "--rootdir", str(folder)]
+        session.run(*pytest, str(folder / "tests"))
+    for name in project["project"]["entry-points"]["ganaug"]:
+        session.run("ganaug", "plugins", "show", name)
 
 
 def _wheel(session: nox.Session, folder: Path, place: Path) -> str:
@@ -109,6 +115,17 @@ def _wheel(session: nox.Session, folder: Path, place: Path) -> str:
         session.run(*build, str(place), str(folder))
     (wheel,) = set(place.glob("*.whl")) - before
     return str(wheel)
+
+
+def _run_own_nox(session: nox.Session, folder: Path, place: Path) -> None:
+    """Run the sessions that a plugin came with, on the wheel of ganaug that is in a place."""
+    tool = "UV" if session.venv_backend == "uv" else "PIP"
+    session.run(
+        *(sys.executable, "-m", "nox", "--noxfile", str(folder / "noxfile.py")),
+        *("--envdir", str(place / "nox"), "--default-venv-backend", session.venv_backend),
+        env={f"{tool}_FIND_LINKS": str(place), f"{tool}_CONSTRAINT": CONSTRAINTS[1]},
+        external=True,
+    )
 
 
 def _use_mygan(session: nox.Session) -> None:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,24 @@ def test_a_module_declares_what_is_public_and_has_it(name):
     assert len(set(module.__all__)) == len(module.__all__)
     assert [public for public in module.__all__ if not hasattr(module, public)] == []
     assert module.__doc__
+
+
+def test_what_modules_import_of_each_other_is_declared():
+    package = Path(ganaug.__file__).parent
+    undeclared = [
+        f"{path.relative_to(package)} imports {name} of {node.module}"
+        for path in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ganaug")
+        for name in {alias.name for alias in node.names} - _declared(node.module)
+    ]
+    assert undeclared == []
+
+
+def _declared(module):
+    found = importlib.import_module(module)
+    modules = {m.name for m in pkgutil.iter_modules(getattr(found, "__path__", ()))}
+    return {*getattr(found, "__all__", ()), "__version__", *modules}
 
 
 @pytest.mark.parametrize("name", MODULES)

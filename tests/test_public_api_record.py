@@ -8,21 +8,33 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 RECORD = Path(__file__).with_name("public_api.txt")
+API_PAGE = Path(__file__).parents[1] / "docs" / "api.md"
 SPECIAL = ("__init__", "__call__")
 MODULES = ("ganaug", "ganaug.errors", "ganaug.testing", "ganaug.hookspecs")
+
+
+def public_names() -> dict[str, list[str]]:
+    """The names of each public module: all of some, and of others what the API page describes."""
+    names = {name: sorted(importlib.import_module(name).__all__) for name in MODULES}
+    page = API_PAGE.read_text("utf-8")
+    for module, name in sorted(re.findall(r"^\.\. auto\w+:: (ganaug\.[\w.]+)\.(\w+)$", page, re.M)):
+        if module not in MODULES:
+            names.setdefault(module, []).append(name)
+    return names
 
 
 def public_api() -> str:
     """Names and signatures of what a plugin or a program can import, as text."""
     lines: list[str] = []
-    for name in MODULES:
+    for name, found in public_names().items():
         module = importlib.import_module(name)
         lines += [f"# {name}", ""]
-        for public in sorted(module.__all__):
+        for public in found:
             lines += [*described(public, getattr(module, public)), ""]
     return "\n".join(lines)
 

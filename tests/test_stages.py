@@ -96,6 +96,3 @@ def test_phases_need_different_names(tiny_gan):
     tiny_gan.phases = lambda: (first, replace(second, name=first.name))
     with pytest.raises(ConfigError, match="phases need different names"):
         make_stage(tiny_gan)
-    tiny_gan.phases = lambda: ()
-    with pytest.raises(ConfigError, match="nothing to train"):
-        make_stage(tiny_gan)

@@ -392,10 +392,36 @@ def test_images_that_do_not_fit_the_generator_are_refused(blobs, tiny_gan):
         train(tiny_gan, blobs, total_images=8, precision="16-mixed")
 
 
-def test_a_generator_without_phases_says_there_is_nothing_to_train(blobs, tiny_gan):
-    tiny_gan.phases = lambda: ()
-    with pytest.raises(ConfigError, match="nothing to train"):
-        train(tiny_gan, blobs, total_images=8)
+class Remembering(TinyGAN):
+    """Has nothing to train: it learns all that it needs when it first sees the images."""
+
+    seen = 0
+
+    def phases(self):
+        return ()
+
+    def advance(self, images_seen, images):
+        self.seen += len(images)
+        return False
+
+
+def test_a_generator_without_phases_is_shown_its_images_once(blobs):
+    training = train(Remembering(blobs.spec), blobs, total_images=80, batch_size=8)
+    before = [p.clone() for p in training.generator.parameters()]
+    assert training.ending is None
+    [progress] = training
+    assert (progress.images_seen, progress.losses) == (8, {})
+    assert training.generator.seen == len(blobs)
+    assert training.ending == "there is nothing to train"
+    assert all(map(torch.equal, before, training.generator.parameters()))
+
+
+def test_a_training_says_why_it_is_over(blobs, tiny_gan):
+    training = train(tiny_gan, blobs, total_images=1_200, batch_size=400)
+    next(training)
+    assert training.ending is None
+    list(training)
+    assert training.ending == "1,200 images were seen"
 
 
 def test_any_map_style_dataset_trains(blobs):

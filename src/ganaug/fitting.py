@@ -15,7 +15,7 @@ from ganaug.filters import check_filters, fit_filters
 from ganaug.generator import Generator
 from ganaug.memorisation import audit
 from ganaug.model import ImageModel, Output, Source
-from ganaug.parts import _FINE_TUNING_SHARE, Part, load_at, total_images
+from ganaug.parts import FINE_TUNING_SHARE, Part, load_at, total_images
 from ganaug.randomness import seeded
 from ganaug.recipes import Recipe, seed_of
 from ganaug.registry import Registry
@@ -106,7 +106,7 @@ def _check_evaluated(recipe: Recipe, parts: Sequence[Part]) -> None:
             continue
         of = ""
         if part.role == "fine-tuning":
-            share = f"{_FINE_TUNING_SHARE:.0%} of the pretraining's"
+            share = f"{FINE_TUNING_SHARE:.0%} of the pretraining's"
             of = f" of the fine-tuning of each class, {share},"
         raise ConfigError(
             f"select='best' needs an evaluation, and the {total:,} training images{of} end before "
@@ -168,7 +168,7 @@ def fit_part(
             on_step(history[-1])
         if reason := first_reason(policies, history):
             return reason
-    return f"{training.images_seen:,} images were seen"
+    return training.ending or "it was stopped"
 
 
 def make_model(

@@ -66,7 +66,7 @@ class Generator(nn.Module, ABC):
         """Return what one training step optimises, in order, with new optimizers.
 
         Called once the modules are on their device, and again after `advance` returned True.
-        Empty when there is nothing to train.
+        Empty when there is nothing to train: then `advance` sees the images once, and that is all.
         """
 
     def batch_size(self, images_seen: int) -> int | None:

@@ -15,14 +15,22 @@ from ganaug.registry import Registry
 from ganaug.selection import check_selection
 from ganaug.spec import ImageSpec, LabelledImages
 
-__all__ = ["Part", "load_at", "plan_parts", "time_share", "total_images"]
+__all__ = [
+    "DEFAULT_TOTAL_IMAGES",
+    "FINE_TUNING_SHARE",
+    "Part",
+    "load_at",
+    "plan_parts",
+    "time_share",
+    "total_images",
+]
 
 #: What `total_images` is when neither images nor minutes are given: minutes at 32 px on a laptop.
 DEFAULT_TOTAL_IMAGES = 100_000
 
 #: How long a class is fine-tuned, in terms of the pretraining. A quarter is not measured to be
 #: best; it keeps the whole of few classes near the length of one training.
-_FINE_TUNING_SHARE = 0.25
+FINE_TUNING_SHARE = 0.25
 
 _SMALLEST, _LARGEST = 16, 256
 
@@ -45,7 +53,7 @@ class Part:
     @property
     def weight(self) -> float:
         """How long it is trained, in terms of a part that is not fine-tuned."""
-        return _FINE_TUNING_SHARE if self.role == "fine-tuning" else 1.0
+        return FINE_TUNING_SHARE if self.role == "fine-tuning" else 1.0
 
 
 def total_images(recipe: Recipe, part: Part) -> int | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ganaug.registry import Registry
     from ganaug.spec import LabelledImages
 
-__all__ = ["open_images"]
+__all__ = ["check_outside", "open_images"]
 
 
 def open_images(

@@ -34,18 +34,16 @@ class Snapshot:
 class Stage:
     """A generator between two changes of its phases or network; the next stage is a new one.
 
-    phases: as the generator gave them, their optimizers fused. ema: the average, which starts
-    from the network as it is.
+    phases: as the generator gave them, their optimizers fused; none where there is nothing to
+    train. ema: the average, which starts from the network as it is.
 
-    Raises ConfigError for a generator without phases, or with two of one name.
+    Raises ConfigError for two phases of one name.
     """
 
     def __init__(self, generator: Generator, fabric: Fabric, *, ema_halflife_images: float) -> None:
         self._generator = generator.train()
         self._fabric = fabric
         self.phases = tuple(generator.phases())
-        if not self.phases:
-            raise ConfigError("This generator has no phases: there is nothing to train.")
         if len({phase.name for phase in self.phases}) < len(self.phases):
             raise ConfigError("A generator's phases need different names.")
         self._trainable = [p for p in generator.parameters() if p.requires_grad]

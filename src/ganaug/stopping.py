@@ -9,7 +9,7 @@ from typing import final
 
 from ganaug.errors import ConfigError
 
-__all__ = ["AllOf", "AnyOf", "History", "Progress", "StoppingPolicy"]
+__all__ = ["AllOf", "AnyOf", "History", "Progress", "StoppingPolicy", "first_reason"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -154,15 +154,25 @@ class Training(Iterator[Progress]):
         """The generator with averaged weights, in eval mode; it goes on learning with the loop."""
         return self._stage.ema.generator
 
+    @property
+    def ending(self) -> str | None:
+        """Why there is no further step, such as "1,000 images were seen"; None while there is."""
+        if self.step and not self._stage.phases:
+            return "there is nothing to train"
+        if self.images_seen >= self.total_images:
+            return f"{self.images_seen:,} images were seen"
+        return None
+
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> Progress:
         """Train one step and return where that leads; StopIteration once all images were seen.
 
+        A generator without phases has nothing to train: it is shown its images, in one step.
         A Ctrl-C during the step is raised at its end, so the state is always a whole step's.
         """
-        if self.images_seen >= self.total_images:
+        if self.ending:
             raise StopIteration
         with interrupt_at_the_end():
             started = time.perf_counter()

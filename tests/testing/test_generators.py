@@ -223,6 +223,19 @@ class StepsNothing(Good):
         yield generator
 
 
+class StepsBothLater(StepsBoth):
+    """Steps each its own until a second stage begins."""
+
+    later = False
+
+    def advance(self, images_seen, images):
+        began, self.later = self.later, images_seen >= 1_000
+        return self.later != began
+
+    def phases(self):
+        return super().phases() if self.later else Good.phases(self)
+
+
 class LogsNoNumber(Good):
     def critic_loss(self, batch, rng):
         return Loss(super().critic_loss(batch, rng).terms, {"d_accuracy": torch.tensor(torch.nan)})
@@ -293,6 +306,7 @@ ALSO = [
     ("leaves-the-global-rng-alone", NumPyNumbers),
     ("leaves-the-global-rng-alone", PythonNumbers),
     ("phases-own-their-parameters", StepsNothing),
+    ("phases-own-their-parameters", StepsBothLater),
     ("weights-round-trip", KeepsWeightsAside),
     ("builds-on-the-cpu", BuildsDoubles),
 ]
@@ -309,6 +323,17 @@ def failed(record: GeneratorPlugin, **options) -> list[str]:
 @parametrize_checks(plugin())
 def test_a_good_generator_passes(check):
     check()
+
+
+class Still(Good):
+    """Has nothing to train."""
+
+    def phases(self):
+        return ()
+
+
+def test_a_generator_with_nothing_to_train_passes():
+    assert failed(plugin(Still)) == []
 
 
 @pytest.mark.parametrize(
@@ -335,6 +360,7 @@ def test_what_is_built_must_be_a_generator():
     reasons = [check.result().reason for check in checks_for(plugin(lambda config, spec: None))]
     wanted = "'mine' fails 'builds-on-the-cpu': build returned None; expected a ganaug.Generator"
     assert any(wanted in str(reason) for reason in reasons)
+    assert any("fails 'labels-as-asked': build returned None" in str(each) for each in reasons)
 
 
 def test_a_training_that_never_gets_going_fails_whatever_trains():

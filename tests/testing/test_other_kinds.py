@@ -190,6 +190,12 @@ def test_each_check_of_datasets_is_proved(tmp_path):
     prove(DATASETS, dataset, datasets.CHECKS, location=tmp_path)
 
 
+def test_splits_are_those_that_ganaug_has(tmp_path):
+    splits = ("train",) * len(IMAGES)
+    record = dataset({"open": opens(lambda images: replace(images, splits=splits))})
+    assert failed(record, location=tmp_path) == ["rows-have-names"]
+
+
 def test_what_cannot_be_pickled_does_not_travel(tmp_path):
     record = dataset(
         {"open": opens(lambda images: replace(images, pixels=NoPickle(IMAGES.pixels)))}

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Plan",
+    "augment",
     "export_balanced",
     "parse_strategy",
     "plan_counts",

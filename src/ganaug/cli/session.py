@@ -261,11 +261,7 @@ class Session:
 
     def _reason(self, state: _PartState) -> str | None:
         """Return why a part is at its end, or None."""
-        if reason := first_reason(state.policies, state.history):
-            return reason
-        if state.training.images_seen >= state.training.total_images:
-            return f"{state.training.images_seen:,} images were seen"
-        return None
+        return first_reason(state.policies, state.history) or state.training.ending
 
     def _budget(self, part: Part) -> Budget:
         """Return how much a part trains."""

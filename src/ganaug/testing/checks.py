@@ -89,13 +89,14 @@ def check_table() -> tuple[
 ]:
     """Return an empty table of checks, and a decorator that adds a function to it.
 
-    The function's name, with hyphens, is the check's, and its docstring is the promise.
+    The function's name, with hyphens, is the check's, and its docstring's summary is the promise.
     """
     table: dict[str, Check] = {}
 
     def add(function: Callable[[Any], None]) -> Callable[[Any], None]:
         name = function.__name__.replace("_", "-")
-        table[name] = Check(name, (function.__doc__ or "").strip(), function)
+        promise = (function.__doc__ or "").strip().partition("\n\n")[0]
+        table[name] = Check(name, promise, function)
         return function
 
     return table, add

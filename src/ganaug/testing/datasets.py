@@ -18,6 +18,7 @@ from ganaug.config import Config
 from ganaug.errors import GanaugError
 from ganaug.plugins import DatasetPlugin
 from ganaug.spec import DTYPE_RANGES, LabelledImages
+from ganaug.splits import SPLITS
 from ganaug.testing.checks import check_table, config_round_trip, expect, expect_kind, failing
 
 __all__ = ["CHECKS", "DatasetSubject"]
@@ -96,11 +97,13 @@ def values_in_range(subject: DatasetSubject) -> None:
 
 @_check
 def rows_have_names(subject: DatasetSubject) -> None:
-    """Every row has a name of its own, and groups, where known, are texts."""
+    """Every row has a name of its own; groups are texts, splits training, validation or holdout."""
     images = subject.open()
     expect(len(set(images.ids)) == len(images), "two rows have the same id")
     groups = images.groups or ()
     expect(all(isinstance(group, str) for group in groups), "some groups are no texts")
+    for split in images.splits or ():
+        expect(split in SPLITS, f"a row has the split {split!r}; expected {', '.join(SPLITS)}")
 
 
 @_check
