@@ -40,15 +40,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ganaug import LabelledImages, Registry
+from ganaug import LabelledImages, Registry, Training
 from ganaug.cli.exports import write_picture
 from ganaug.duplicates import find_duplicates
+from ganaug.errors import GanaugError
 from ganaug.features import CachedExtractor, build_extractor
 from ganaug.fitting import make_model, rows_for_filters, start_training
 from ganaug.grids import draw_grid
 from ganaug.hashes import hash_images
-from ganaug.model import ImageModel
-from ganaug.parts import plan_parts, time_share
+from ganaug.parts import Part, plan_parts, time_share
 from ganaug.recipes import Recipe
 from ganaug.scoring import ImageRoles, score_images
 from ganaug.sources import open_images
@@ -62,7 +62,10 @@ SHOWN = 16  # images of a class on a picture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Treatment:
-    """A way to train. settings: of the generator, FIELD=VALUE. filters: that draws must pass."""
+    """A way to train. settings: of the generator, FIELD=VALUE.
+
+    filters: each of them is tried on what the same training draws, beside all that it draws.
+    """
 
     name: str
     conditioning: str = "conditional"
@@ -71,7 +74,7 @@ class Treatment:
     filters: tuple[str, ...] = ()
 
     def recipe(self, registry: Registry, minutes: float, seed: int, more: Sequence[str]) -> Recipe:
-        """Return the recipe. more: settings that win over the treatment's own."""
+        """Return the recipe, without filters. more: settings that win over the treatment's own."""
         pairs = (text.split("=", 1) for text in (*self.settings, *more))
         config = registry.generators[self.generator].config.from_strings(dict(pairs))
         return Recipe.from_fields(
@@ -79,7 +82,7 @@ class Treatment:
                 "generator": self.generator,
                 "settings": config.to_fields(),
                 "conditioning": self.conditioning,
-                "filters": list(self.filters),
+                "filters": [],
                 "minutes": minutes,
                 "random_state": seed,
             }
@@ -87,7 +90,7 @@ class Treatment:
 
 
 TREATMENTS = (
-    Treatment(name="conditional"),
+    Treatment(name="conditional", filters=("classifier", "discriminator")),
     Treatment(name="per-class", conditioning="per-class"),
     Treatment(name="pretrain-finetune", conditioning="pretrain-finetune"),
     Treatment(name="radford", settings=("preset=radford",)),
@@ -204,8 +207,8 @@ class Bench:
         )
         self.extractor.prepare(self.all_training)
 
-    def train(self, recipe: Recipe, seconds: float) -> tuple[ImageModel, int, float]:
-        """Train each part for its share of some seconds; return images seen and seconds taken."""
+    def train(self, recipe: Recipe, seconds: float) -> tuple[list[Part], list[Training], float]:
+        """Train each part for its share of some seconds; return them and the seconds taken."""
         parts = plan_parts(self.training, recipe, self.registry, pretraining=self.all_training)
         trainings, taken = [start_training(part, recipe) for part in parts], 0.0
         for part, training in zip(parts, trainings, strict=True):
@@ -216,16 +219,25 @@ class Bench:
                 if cpu_seconds() - started >= share:
                     break
             taken += cpu_seconds() - started
-        known = rows_for_filters(self.all_training, parts, recipe, self.registry)
-        model = make_model(self.training, parts, trainings, recipe, rows=known)
-        return model.at_trained_size(), sum(each.images_seen for each in trainings), taken
+        return parts, trainings, taken
 
-    def draw(self, model: ImageModel, filtered: bool) -> LabelledImages:
-        """Draw images in the proportions of the held-out ones, a class after the other."""
+    def draw(
+        self, parts: list[Part], trainings: list[Training], recipe: Recipe
+    ) -> LabelledImages | None:
+        """Draw images in the proportions of the held-out ones, a class after the other.
+
+        None where a filter cannot do this set, such as a classifier of one class.
+        """
+        try:
+            known = rows_for_filters(self.all_training, parts, recipe, self.registry)
+        except GanaugError as error:
+            print(f"{recipe.filters}: {error}", flush=True)
+            return None
+        model = make_model(self.training, parts, trainings, recipe, rows=known).at_trained_size()
         times = -(-DRAWN // len(self.holdout))
         pixels, labels = [], []
         for index, count in enumerate(self.holdout.counts.values()):
-            draw = model.draw if filtered else model.draw_raw
+            draw = model.draw if recipe.filters else model.draw_raw
             pixels.append(draw(index, times * count, seed=1_000 + index))
             labels += [index] * len(pixels[-1])
         return LabelledImages(
@@ -310,14 +322,20 @@ def run_set(
         bench.write_sheet(pictures / f"{given.name}-{given.size}-real.png", bench.training)
     for each, seed in runs:
         recipe = each.recipe(registry, minutes, seed, more)
-        model, seen, taken = bench.train(recipe, 60 * minutes)
-        drawn = bench.draw(model, bool(each.filters))
-        rows = bench.score(drawn, each.name, minutes, seed, seen, taken)
-        name = f"{given.name}-{given.size}-{each.name}-{minutes:g}min-{seed}.png"
-        bench.write_sheet(pictures / name, drawn)
-        append_rows(path, rows)
-        by_class = ", ".join(f"{row.class_} {row.kid:.1f}" for row in rows)
-        print(f"{each.name} seed {seed}: {seen:,} images in {taken:.0f} s, {by_class}", flush=True)
+        parts, trainings, taken = bench.train(recipe, 60 * minutes)
+        seen, found = sum(training.images_seen for training in trainings), []
+        for filters in ((), *((name,) for name in each.filters)):
+            drawn = bench.draw(parts, trainings, recipe.model_copy(update={"filters": filters}))
+            if drawn is None:
+                continue
+            name = " + ".join((each.name, *filters))
+            rows = bench.score(drawn, name, minutes, seed, seen, taken)
+            file = f"{given.name}-{given.size}-{name}-{minutes:g}min-{seed}.png".replace(" ", "")
+            bench.write_sheet(pictures / file, drawn)
+            by_class = ", ".join(f"{row.class_} {row.kid:.1f}" for row in rows)
+            print(f"{name} seed {seed}: {seen:,} images in {taken:.0f} s, {by_class}", flush=True)
+            found += rows
+        append_rows(path, found)
 
 
 def markdown(rows: Sequence[Row]) -> str:
