@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import json
 import re
 import shlex
 import sys
@@ -173,7 +174,7 @@ def small(text):
 
 def commands_of(block):
     lines = small(block.code).replace("\\\n", " ").splitlines()
-    return [words[1:] for line in lines if (words := shlex.split(line))[:1] == ["ganaug"]]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ganaug ")]
 
 
 def execute(page, namespace):
@@ -283,6 +284,35 @@ def test_the_examples_of_every_command_are_accepted(capsys):
     assert len(examples) > 6
     for words in examples:
         assert main([*words, "--help"]) == 0, shlex.join(words)
+
+
+def test_commands_that_are_shown_and_not_run_are_accepted(capsys):
+    """Those of fences without a language of their own, and of the READMEs of plugins."""
+    pages = [*PAGES, *sorted(ROOT.glob("plugins/*/README.md"))]
+    shown = [
+        (page, words)
+        for page in pages
+        for block in blocks_of(page)
+        if block.language == "text" or page not in PAGES
+        for words in commands_of(block._replace(code=block.code.replace("$ ganaug", "ganaug")))
+    ]
+    assert len(shown) > 6
+    for page, words in shown:
+        assert main([*words, "--help"]) == 0, f"{page}: {shlex.join(words)}"
+
+
+def test_what_pages_import_of_ganaug_is_in_the_record_of_the_public_api():
+    record = (Path(__file__).parent / "public_api.txt").read_text("utf-8")
+    modules = dict(re.findall(r"^# (ganaug[\w.]*)\n(.*?)(?=^# |\Z)", record, re.M | re.S))
+    notebook = (DOCS / "balance.ipynb").read_text("utf-8")
+    code = [b.code for page in PAGES for b in blocks_of(page) if b.language == "python"]
+    code += ["".join(cell["source"]) for cell in json.loads(notebook)["cells"]]
+    imported = re.findall(r"^from (ganaug(?:\.\w+)*) import (.+)$", "\n".join(code), re.M)
+    assert len(imported) > 15
+    for module, names in imported:
+        for name in names.split(", "):
+            known = re.search(rf"^(class )?{name}\b", modules.get(module, ""), re.M)
+            assert known, f"{module}.{name} is shown to users: describe it in docs/api.md"
 
 
 def test_every_hook_has_a_heading_its_signature_and_its_example():

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ganaug.errors import ConfigError, DataError, ShapeError
+from ganaug.errors import ConfigError, DataError, PluginError, ShapeError
 from ganaug.generator import Generator
 from ganaug.randomness import seeded
 from ganaug.recipes import Recipe, resolve_config, seed_of
@@ -95,9 +95,10 @@ def plan_parts(
     config = resolve_config(registry, recipe)
 
     def build(spec: ImageSpec) -> Generator:
-        return registry.generators.make(
-            recipe.generator, lambda plugin: plugin.build(config, spec), Generator
-        )
+        generators = registry.generators
+        generator = generators.make(recipe.generator, lambda it: it.build(config, spec), Generator)
+        _check_device(generator, recipe.generator, registry)
+        return generator
 
     parts = []
     for index, chosen in _divide(images, recipe, images if pretraining is None else pretraining):
@@ -110,6 +111,16 @@ def plan_parts(
         parts[1:] = [replace(part, role="fine-tuning") for part in parts[1:]]
         _check_stages(parts, recipe)
     return parts
+
+
+def _check_device(generator: Generator, name: str, registry: Registry) -> None:
+    for weight, tensor in generator.state_dict().items():
+        if tensor.device.type != "cpu":
+            raise PluginError(
+                f"The generator {name!r} of {registry.provider('generators', name)} built {weight} "
+                f"on {tensor.device}; expected the CPU, as the loop moves it. Look at it with: "
+                f"ganaug plugins check {name}"
+            )
 
 
 def _check_stages(parts: Sequence[Part], recipe: Recipe) -> None:

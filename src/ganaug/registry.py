@@ -177,7 +177,7 @@ class Catalogue(Mapping[str, RecordT], Generic[RecordT]):
             made = call(cast(RecordT, found.record))
         except GanaugError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if found.provider == _BUILT_IN:
                 raise
             raise PluginError(f"{who} raised {_describe(error)}. {advice}") from error

@@ -143,3 +143,39 @@ def test_a_generator_that_breaks_a_promise_is_named_with_its_distribution_and_th
     wanted = f"GeneratorPlugin 'awry' of ganaug-awry 1.2.0 fails '{check}': "
     (line,) = [line for line in result.out.splitlines() if line.startswith(wanted)]
     assert reason in line
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (BROKEN["on another device"][0], "built network.0.weight on meta; expected the CPU"),
+        (BROKEN["out of range"][0], "sample must return images of shape "),
+        (BROKEN["of the wrong shape"][0], "sample must return images of shape "),
+        (BROKEN["no generator"][0], "made a str, no Generator"),
+        (
+            """
+            class Forgetful(Awry):
+                def generator_loss(self, batch, rng):
+                    return self.nothing["there"]
+
+            built = Forgetful
+            """,
+            "raised AttributeError: 'Forgetful' object has no attribute 'nothing' (in "
+            "installed_awry, line ",
+        ),
+    ],
+    ids=[*BROKEN, "raises in a loss"],
+)
+def test_a_generator_that_fails_in_fit_is_named_with_its_distribution(
+    ganaug, install, tmp_path, code, message
+):
+    module = write_plugin("awry", tmp_path / "elsewhere") / "src" / "ganaug_awry" / "__init__.py"
+    code = textwrap.dedent(code).replace("3 * super", "300 * super")  # it has hardly learned yet
+    install(module.read_text().replace("build=Awry", "build=built") + code)
+    fit = ("fit", "digits", "--generator", "awry", "--set", "width=8", "--images", "64")
+    result = ganaug(*fit, "--out", "run")
+    assert result.code == 2
+    assert "'awry' of ganaug-awry 1.2.0" in result.err
+    assert message in result.err
+    assert "ganaug plugins check awry" in result.err
+    assert len(result.err.splitlines()) == 1

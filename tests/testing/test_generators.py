@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -360,6 +361,7 @@ def test_what_is_built_must_be_a_generator():
     reasons = [check.result().reason for check in checks_for(plugin(lambda config, spec: None))]
     wanted = "'mine' fails 'builds-on-the-cpu': build returned None; expected a ganaug.Generator"
     assert any(wanted in str(reason) for reason in reasons)
+    assert all("raised CheckFailedError" not in str(each) for each in reasons)
     assert any("fails 'labels-as-asked': build returned None" in str(each) for each in reasons)
 
 
@@ -410,6 +412,25 @@ def test_a_size_that_no_check_tries_of_itself_can_be_given():
     assert "--size PIXELS. It says: makes 48x48 images" in result.reason
 
 
+def test_an_expected_failure_needs_a_reason():
+    with pytest.raises(ConfigError, match="'finite-losses' needs a reason; got ''"):
+        parametrize_checks(plugin(), expected_failures={"finite-losses": ""})
+
+
+class OptionalWithADefault(GoodConfig):
+    batch_size: int | None = 16
+
+
+def test_a_field_that_may_be_none_is_none_unless_set():
+    [check] = [c for c in checks_for(plugin(config=OptionalWithADefault)) if "config" in c.name]
+    assert "'batch_size' may be None and is 16 unless set" in check.result().reason
+
+
+def test_a_plugin_that_leaves_the_program_fails_its_checks():
+    results = [check.result() for check in checks_for(plugin(lambda config, spec: sys.exit(3)))]
+    assert any("it raised SystemExit: 3" in str(result.reason) for result in results)
+
+
 def test_fields_that_are_needed_are_asked_for_once():
     class NeedsWidth(GoodConfig):
         width: int
@@ -437,7 +458,8 @@ def test_a_config_that_breaks_on_good_fields_is_said_to():
 def test_an_installed_plugin_is_said_to_be_of_its_distribution(monkeypatch):
     dist = SimpleNamespace(name="ganaug-mine", version="1.0")
     entry = SimpleNamespace(module=__name__, dist=dist)
-    monkeypatch.setattr("ganaug.testing.entry_points", lambda group: [entry])
+    other = SimpleNamespace(module=__name__[:4], dist=SimpleNamespace(name="other", version="2"))
+    monkeypatch.setattr("ganaug.testing.entry_points", lambda group: [other, entry])
     assert {check.owner for check in checks_for(plugin())} == {
         "GeneratorPlugin 'mine' of ganaug-mine 1.0"
     }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import ClassVar
 
+import nibabel
 import numpy as np
 import pytest
 import torch
+from builtin.dicom_files import AXIAL, write
 from PIL import Image
 
 from ganaug import (
@@ -170,7 +173,7 @@ def shuffled(images):
 
 DATASETS = {
     "config-round-trip": {"config": Forgetful},
-    "claims-in-whole-numbers": {"claims": lambda location: 0.5},
+    "claims-in-whole-numbers": {"claims": lambda location: 0.5 * location.exists()},
     "refuses-what-is-not-there": {"open": lambda config, location: IMAGES},
     "values-in-range": {"open": opens(lambda images: replace(images, value_range=(0.0, 1.0)))},
     "rows-have-names": {"open": opens(lambda images: replace(images, ids=("same",) * len(images)))},
@@ -214,14 +217,14 @@ def test_datasets_are_checked_on_something_to_open():
 class Means(FeatureExtractor):
     """Mean colours, less those of the images that it was prepared on."""
 
-    dimension = 3
     size = None
-    channels = 3
+    channels = None
     dtype = "float32"
     resize = "none"
 
     def __init__(self, config, spec):
-        self.learned = torch.zeros(3)
+        self.dimension = spec.channels
+        self.learned = torch.zeros(spec.channels)
 
     def prepare(self, images):
         self.learned = torch.from_numpy(np.asarray(images.pixels)).float().mean((0, 2, 3)) / 255
@@ -241,7 +244,15 @@ class Means(FeatureExtractor):
 
 
 class OtherShape(Means):
-    dimension = 4
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.dimension = 4
+
+
+class OtherShapeOfGrey(Means):
+    def __init__(self, config, spec):
+        super().__init__(config, spec)
+        self.dimension = 3
 
 
 class OfTheBatch(Means):
@@ -307,6 +318,7 @@ def test_each_check_of_extractors_is_proved():
         "leaves-the-global-rng-alone": Noisy,
     }
     prove(proofs, extractor, extractors.CHECKS)
+    assert failed(extractor(OtherShapeOfGrey)) == ["declared-shape"]
 
 
 class ForLarge(Means):
@@ -544,9 +556,37 @@ def test_the_built_ins_pass(record):
     assert failed(record, settings=NEEDED.get(record.name)) == []
 
 
-@pytest.mark.parametrize("name", ["csv", "folder", "npz"])
+def test_what_claims_everything_is_refused(tmp_path):
+    assert failed(dataset({"claims": lambda location: 99}), location=tmp_path) == [
+        "claims-in-whole-numbers"
+    ]
+
+
+def series(folder):
+    """A DICOM series of four slices."""
+    for k in range(4):
+        place = {"ImagePositionPatient": [0, 0, 5 * k], "ImageOrientationPatient": AXIAL}
+        folder.mkdir(exist_ok=True)
+        write(folder / f"IM{k}", np.full((16, 16), 10 * k, np.int16), **place)
+    return folder
+
+
+def volume(path):
+    """A NIfTI volume."""
+    values = np.arange(16 * 16 * 4, dtype=np.int16).reshape(16, 16, 4)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["csv", "folder", "npz", "digits", "dicom", "nifti"])
 def test_the_built_in_sources_pass(name, tmp_path):
-    if name == "npz":
+    if name == "digits":
+        location = Path("digits")
+    elif name == "dicom":
+        location = series(tmp_path / "series")
+    elif name == "nifti":
+        location = volume(tmp_path / "volume.nii.gz")
+    elif name == "npz":
         location = tmp_path / "set.npz"
         np.savez(location, images=np.asarray(IMAGES.pixels)[:, 0], labels=IMAGES.labels)
     else:

@@ -13,6 +13,7 @@ import typer
 
 import ganaug
 from ganaug.cli import augment, benchmark, data, demo, evaluate, fit, plugins, reader_study, sample
+from ganaug.cli.blame import blame
 from ganaug.cli.console import line
 from ganaug.errors import GanaugError, TrainingFailedError
 
@@ -76,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code; what the user did wrong becomes one line.
 
     0 done; 2 what was given is wrong, or the disk is full; 3 interrupted or given up, with
-    everything saved. An error that is none of these is a bug and passes through, traceback and all.
+    everything saved. An error that is none of these is a bug and passes through, traceback and all,
+    unless an installed plugin's code raised it: then that is named.
     """
     with warnings.catch_warnings():
         _show_own_warnings()
@@ -97,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             return DONE
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            return _refuse(f"The disk is full: {error}. Free some space and try again.")
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return _refuse(f"The disk is full: {error}. Free some space and try again.")
+            return _refuse_plugin(error)
+        except Exception as error:
+            return _refuse_plugin(error)
     if code == _TYPER_INTERRUPTED:
         return _refuse("Interrupted; nothing was written.", code=INTERRUPTED, label="")
     return code if isinstance(code, int) else DONE
@@ -108,6 +112,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse(message: str, *, code: int = REFUSED, label: str = "Error: ") -> int:
     print(label + line(message), file=sys.stderr)
     return code
+
+
+def _refuse_plugin(error: Exception) -> int:
+    """Say which plugin raised an error that nobody expected; raise it when none did."""
+    message = blame(error)
+    if message is None:
+        raise error
+    return _refuse(message)
 
 
 def _usage(error: Exception) -> str:

@@ -107,17 +107,20 @@ def check(
 
     registry = Registry.load()
     kinds = dict.fromkeys(listing.kind for listing in _named(name, registry))
+    listings = [registry.catalogue(kind).find(name) for kind in kinds]
+    bound = [
+        checks_for(
+            each.record,
+            settings=_assigned(each, settings or []) if _takes_fields(each, listings) else {},
+            location=location,
+            size=size if _takes_size(each, listings) else None,
+            owner=each.provider,
+        )
+        for each in listings
+    ]
     failed = 0
     documents = []
-    for listing in [registry.catalogue(kind).find(name) for kind in kinds]:
-        fields = _assigned(listing, settings or [])
-        checks = checks_for(
-            listing.record,
-            settings=fields,
-            location=location,
-            size=size,
-            owner=listing.provider,
-        )
+    for listing, checks in zip(listings, bound, strict=True):
         results = [check.result() for check in checks]
         failed += sum(not result.passed for result in results)
         if json:
@@ -167,6 +170,16 @@ def _named(name: str, registry: Registry) -> list[Listing]:
         names = sorted({listing.name for listing in registry.listings})
         raise unknown_plugin(name, "plugin", names, registry.broken)
     return found
+
+
+def _takes_fields(listing: Listing, listings: Sequence[Listing]) -> bool:
+    """Whether --set is for it: one of several kinds that have the name, or the only one."""
+    return len(listings) == 1 or listing.kind != "studies"
+
+
+def _takes_size(listing: Listing, listings: Sequence[Listing]) -> bool:
+    """Whether --size is for it: one of several kinds that have the name, or the only one."""
+    return len(listings) == 1 or listing.kind in ("generators", "feature_extractors")
 
 
 def _assigned(listing: Listing, settings: list[str]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ganaug.cli.summary import print_interruption, print_result
 from ganaug.cli.tensorboard import EventFiles
 from ganaug.errors import TrainingFailedError
 from ganaug.fitting import copies_of, fit_part, make_model, plan_validations, start_training
+from ganaug.model import Source
 from ganaug.parts import Part, time_share, total_images
 from ganaug.recipes import Recipe, policies_of
 from ganaug.registry import Registry
@@ -243,6 +244,7 @@ class Session:
             validations=scored,
             holdout=self.holdout,
             rows=self._known,
+            source=Source(self.recipe.generator, self.recipe.settings),
             endings=[Ending(state.history, self._ended(state)) for state in self.states],
         )
         self.choices = model.choices

@@ -13,6 +13,9 @@ from ganaug.files import check_place, new_folder
 
 __all__ = ["write_plugin"]
 
+#: Letters; folders and modules are named after it, and file systems have a limit.
+_LONGEST_NAME = 60
+
 _FILES = {
     "pyproject.toml": "pyproject.toml.jinja",
     "README.md": "README.md.jinja",
@@ -34,10 +37,10 @@ def write_plugin(name: str, folder: Path) -> Path:
     """
     from jinja2 import Environment, PackageLoader
 
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > _LONGEST_NAME:
         raise ConfigError(
             "A plugin's name begins with a lower-case letter and has lower-case letters, digits "
-            f"and single hyphens; got {name!r}."
+            f"and single hyphens, at most {_LONGEST_NAME} of them; got {name!r}."
         )
     path = folder / f"ganaug-{name}"
     check_place(path)

@@ -97,11 +97,13 @@ def _distribution(record: Any) -> str:
     "" where none has, as for a plugin that is being written, and for a study.
     """
     made_by = getattr(record, "build", None) or getattr(record, "open", None)
-    package = getattr(made_by, "__module__", "").partition(".")[0]
-    if package == "ganaug":
+    module = getattr(made_by, "__module__", "")
+    if module.partition(".")[0] == "ganaug":
         return f"ganaug {__version__}"
-    for entry in entry_points(group="ganaug"):
-        if entry.module.partition(".")[0] == package and entry.dist is not None:
+    # The longest: a namespace package may be of several distributions.
+    entries = sorted(entry_points(group="ganaug"), key=lambda entry: -len(entry.module))
+    for entry in entries:
+        if f"{module}.".startswith(f"{entry.module}.") and entry.dist is not None:
             return f"{entry.dist.name} {entry.dist.version}"
     return ""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from textwrap import shorten
-from typing import Any
+from typing import Any, get_args
 
 from ganaug.errors import ConfigError, PluginError, nearest
 
@@ -70,7 +70,7 @@ class BoundCheck:
             self.check.run(self.subject)
         except CheckFailedError as failure:
             raise CheckFailedError(f"{self.owner} fails {self.name!r}: {failure}") from failure
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CheckFailedError(
                 f"{self.owner} fails {self.name!r}: it raised {type(error).__name__}: {error}"
             ) from error
@@ -120,6 +120,13 @@ def expect_kind(found: object, kind: type[object], made_by: str) -> None:
 
 def config_round_trip(subject: Any) -> None:
     """Its config survives being written to TOML and read again."""
+    for name, info in type(subject.config).model_fields.items():
+        optional = type(None) in get_args(info.annotation)
+        expect(
+            not optional or info.is_required() or info.default is None,
+            f"the field {name!r} may be None and is {info.default!r} unless set; TOML has no "
+            "None, so let None be the default, or take another value for it",
+        )
     again = type(subject.config).from_fields(subject.config.to_fields())
     expect(again == subject.config, f"{subject.config!r} was read back as {again!r}")
 
@@ -127,20 +134,25 @@ def config_round_trip(subject: Any) -> None:
 def marked(checks: Sequence[BoundCheck], expected_failures: Mapping[str, str]) -> Iterator[Any]:
     """Yield pytest parameters; those that are expected to fail must.
 
-    Raises ConfigError for a name that is no check's.
+    Raises ConfigError for a name that is no check's, and for one without a reason.
     """
     import pytest
 
     names = [check.name for check in checks]
-    for name in expected_failures:
+    for name, reason in expected_failures.items():
+        if not reason:
+            raise ConfigError(f"The expected failure {name!r} needs a reason; got {reason!r}.")
         if name not in names:
             raise ConfigError(
                 f"There is no check {name!r}.{nearest(name, names)} The checks are "
                 f"{', '.join(names)}."
             )
     for check in checks:
-        reason = expected_failures.get(check.name)
-        marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
+        marks = [
+            pytest.mark.xfail(reason=reason, strict=True)
+            for name, reason in expected_failures.items()
+            if name == check.name
+        ]
         yield pytest.param(check, id=check.name, marks=marks)
 
 
@@ -151,7 +163,7 @@ def failing(with_error: type[Exception], otherwise: str) -> Iterator[None]:
         yield
     except with_error:
         return
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CheckFailedError(
             f"{otherwise}; expected {with_error.__name__}, got {type(error).__name__}: {error}"
         ) from error

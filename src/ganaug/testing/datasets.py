@@ -60,10 +60,13 @@ class DatasetSubject:
 @_check
 def claims_in_whole_numbers(subject: DatasetSubject) -> None:
     """How sure it is of a location is a whole number, 0 for what is not its own."""
-    for location in (subject.location, subject.location / "there is nothing here"):
+    nowhere = subject.location / "there is nothing here"
+    for location in (subject.location, nowhere):
         found = subject.record.claims(location)
         fits = isinstance(found, int) and not isinstance(found, bool) and found >= 0
         expect(fits, f"for {location} it claims {found!r}; expected a whole number from 0")
+    claim = subject.record.claims(nowhere)
+    expect(claim == 0, f"for {nowhere} it claims {claim}; expected 0, as that is nobody's")
 
 
 @_check

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganaug.config import Config
+from ganaug.errors import ShapeError
 from ganaug.evaluator import FeatureExtractor
 from ganaug.plugins import FeatureExtractorPlugin
 from ganaug.randomness import seeded
@@ -50,10 +51,10 @@ class ExtractorSubject:
         """Images to learn from and to look at."""
         return self.example(seed=0)
 
-    def example(self, seed: int) -> LabelledImages:
+    def example(self, seed: int, channels: int = 3) -> LabelledImages:
         """Return images of two classes."""
         size = self.size or _SIZE
-        spec = ImageSpec(channels=3, height=size, width=size, class_names=("a", "b"))
+        spec = ImageSpec(channels=channels, height=size, width=size, class_names=("a", "b"))
         return example_images(spec, n=48, seed=seed)
 
     @cached_property
@@ -76,9 +77,18 @@ class ExtractorSubject:
 
 @_check
 def declared_shape(subject: ExtractorSubject) -> None:
-    """Features are finite float32 (N, dimension), without gradients, for any N."""
-    extractor = subject.built
-    batch = as_batch(subject.images)
+    """Features are finite float32 (N, dimension), without gradients, for any N, of grey too."""
+    _expect_declared(subject.built, as_batch(subject.images))
+    grey = subject.example(seed=0, channels=1)
+    try:
+        extractor = subject.build_on(grey)
+    except ShapeError:
+        return  # it does colour only, and says so
+    _expect_declared(extractor, as_batch(grey))
+
+
+def _expect_declared(extractor: FeatureExtractor, batch: Tensor) -> None:
+    """Extract features of images and compare them with what is declared."""
     for n in (1, 7):
         features = extractor.extract(batch[:n])
         shape = tuple(features.shape)

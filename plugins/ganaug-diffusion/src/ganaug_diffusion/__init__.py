@@ -29,7 +29,7 @@ class DiffusionConfig(Config):
     schedule: Literal["linear_beta", "scaled_linear_beta", "sigmoid_beta", "cosine"] = "cosine"
     prediction: Literal["epsilon", "v_prediction"] = "v_prediction"  # Salimans & Ho 2022
     learning_rate: float = Field(default=1e-3, gt=0.0)
-    batch_size: int | None = Field(default=16, ge=1)  # None: the loop's
+    batch_size: int = Field(default=16, ge=1)
 
     @model_validator(mode="after")
     def _whole_strides(self) -> Self:

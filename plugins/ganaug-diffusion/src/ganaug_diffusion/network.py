@@ -65,7 +65,7 @@ class Diffusion(Generator):
         adam = torch.optim.Adam(self.network.parameters(), lr=self.config.learning_rate)
         yield Phase("denoiser", self.network, adam, self._denoiser_loss)
 
-    def batch_size(self, images_seen: int) -> int | None:
+    def batch_size(self, images_seen: int) -> int:
         """Return the config's batch size, or None for the loop's."""
         return self.config.batch_size
 

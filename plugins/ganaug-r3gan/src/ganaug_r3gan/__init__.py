@@ -23,7 +23,7 @@ class R3GANConfig(Config):
     latent_dim: int = Field(default=64, ge=1)  # as in the paper
     gamma: float = Field(default=0.2, ge=0.0)  # of R1 and R2; the paper: 0.05 to 150, by data set
     learning_rate: float = Field(default=1e-3, gt=0.0)  # the paper: 2e-4, of wide networks
-    batch_size: int | None = Field(default=16, ge=1)  # None: the loop's; the paper: 256 and more
+    batch_size: int = Field(default=16, ge=1)  # the paper: 256 and more
 
 
 def _build(config: R3GANConfig, spec: ImageSpec) -> Generator:

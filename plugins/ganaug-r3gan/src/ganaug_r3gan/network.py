@@ -56,7 +56,7 @@ class R3GAN(Generator):
             )
             yield Phase(name, module, adam, loss)
 
-    def batch_size(self, images_seen: int) -> int | None:
+    def batch_size(self, images_seen: int) -> int:
         """Return the config's batch size, or None for the loop's."""
         return self.config.batch_size
 

@@ -11,24 +11,23 @@ class TinyganConfig(Config):
     width: int = 32  # channels at full size
 
 
+def up(channels, out):
+    return nn.Upsample(scale_factor=2), nn.Conv2d(channels, out, 3, 1, 1), nn.ReLU()
+
+
 class Tinygan(Generator):
-    """Upsamples from a quarter of the size; its discriminator has an opinion a class."""
     def __init__(self, config, spec):
         super().__init__()
-        w, small = config.width, spec.height // 4
-        if spec.shape[1:] != (4 * small, 4 * small) or not small:
+        w, side, classes = config.width, spec.height // 4, spec.num_classes
+        if spec.shape[1:] != (4 * side, 4 * side) or not side:
             raise ShapeError(f"tinygan makes squares, sides a multiple of 4; got {spec.shape}.")
         self.spec = spec
-        self.network = nn.Sequential(
-            nn.Linear(64 + spec.num_classes, 4 * w * small**2), nn.Unflatten(1, (-1, small, small)),
-            nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(4 * w, 2 * w, 3, padding=1),
-            nn.ReLU(), nn.Upsample(scale_factor=2), nn.Conv2d(2 * w, w, 3, padding=1),
-            nn.ReLU(), nn.Conv2d(w, spec.channels, 3, padding=1), nn.Tanh(),
-        )
-        self.discriminator = nn.Sequential(
-            nn.Conv2d(spec.channels, w, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(w, 2 * w, 4, 2, 1),
-            nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(2 * w * small**2, spec.num_classes),
-        )
+        first = nn.Linear(64 + classes, 4 * w * side**2), nn.Unflatten(1, (-1, side, side))
+        last = nn.Conv2d(w, spec.channels, 3, 1, 1), nn.Tanh()
+        self.network = nn.Sequential(*first, nn.ReLU(), *up(4 * w, 2 * w), *up(2 * w, w), *last)
+        down = nn.Conv2d(spec.channels, w, 4, 2, 1), nn.LeakyReLU(0.2), nn.Conv2d(w, 2 * w, 4, 2, 1)
+        opinions = nn.LeakyReLU(0.2), nn.Flatten(), nn.Linear(2 * w * side**2, classes)
+        self.discriminator = nn.Sequential(*down, *opinions)  # one opinion a class
 
     def phases(self):
         for name, module in (("discriminator", self.discriminator), ("generator", self.network)):

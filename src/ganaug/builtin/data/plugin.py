@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ganaug.builtin.data.options import CsvConfig, DicomConfig, GroupConfig, NiftiConfig
 from ganaug.config import Config
+from ganaug.errors import DataError
 from ganaug.hookspecs import hookimpl
 from ganaug.plugins import DatasetPlugin
 from ganaug.spec import LabelledImages
@@ -77,6 +78,8 @@ def _claims_nifti(location: Path) -> int:
 def _open_digits(config: Config, location: Path) -> LabelledImages:
     from ganaug.builtin.data.digits import open_digits
 
+    if str(location) != "digits":
+        raise DataError(f"scikit-learn's digits are at no place but digits; got {location}.")
     return open_digits()
 
 
