@@ -41,6 +41,7 @@ from ganaug.sources import open_images
 
 RECIPES: dict[str, dict[str, Any]] = {
     "default": {},
+    "light R1": {"r1_gamma": 0.05},
     "relativistic": {"loss": "relativistic"},
     "hinge, cutout": {"loss": "hinge", "diffaugment": ["translation", "cutout"]},
     "default, flips": {"diffaugment": ["translation", "flip", "vflip"]},

@@ -91,7 +91,7 @@ class Treatment:
 
 TREATMENTS = (
     Treatment(name="conditional", filters=("classifier", "discriminator")),
-    Treatment(name="r1_gamma=1", settings=("r1_gamma=1",)),
+    Treatment(name="r1_gamma=0.05", settings=("r1_gamma=0.05",)),
     Treatment(name="per-class", conditioning="per-class"),
     Treatment(name="pretrain-finetune", conditioning="pretrain-finetune"),
     Treatment(name="radford", settings=("preset=radford",)),

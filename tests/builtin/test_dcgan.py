@@ -402,7 +402,7 @@ def test_a_loss_brings_what_keeps_it_stable_unless_told() -> None:
         config = DCGANConfig(**fields)
         return config.spectral_norm, config.r1_gamma, config.r2_gamma
 
-    assert stabilisers(loss="bce") == (False, 0.05, 0.0)
+    assert stabilisers(loss="bce") == (False, 1.0, 0.0)
     assert stabilisers(loss="hinge") == (True, 0.0, 0.0)
     assert stabilisers(loss="relativistic") == (False, 0.05, 0.05)
     assert stabilisers(loss="hinge", spectral_norm=False, r1_gamma=1.0) == (False, 1.0, 0.0)
