@@ -8,6 +8,7 @@ import textwrap
 import pytest
 from distributions import write_distribution
 
+from ganaug.cli.blame import blame
 from ganaug.scaffold import write_plugin
 
 HOOK = """
@@ -161,7 +162,7 @@ def test_a_generator_that_breaks_a_promise_is_named_with_its_distribution_and_th
             built = Forgetful
             """,
             "raised AttributeError: 'Forgetful' object has no attribute 'nothing' (in "
-            "installed_awry, line ",
+            "installed_awry.py, line ",
         ),
     ],
     ids=[*BROKEN, "raises in a loss"],
@@ -179,3 +180,18 @@ def test_a_generator_that_fails_in_fit_is_named_with_its_distribution(
     assert message in result.err
     assert "ganaug plugins check awry" in result.err
     assert len(result.err.splitlines()) == 1
+
+
+def test_an_error_of_a_worker_is_traced_to_its_plugin(install, tmp_path):
+    class _RemoteTraceback(Exception):  # noqa: N818  # as joblib calls it
+        """What a worker process leaves of a traceback."""
+
+    install(HOOK)
+    error = KeyError("x")
+    assert blame(error) is None
+    lines = f'File "{__file__}", line 1, in f\n  File "{tmp_path}/installed_awry.py", line 3, in g'
+    error.__cause__ = _RemoteTraceback(lines)
+    assert blame(error) == (
+        "The plugin 'awry' of ganaug-awry 1.2.0 raised KeyError: 'x' (in installed_awry.py, line "
+        "3). Look at it with: ganaug plugins check awry"
+    )
