@@ -98,12 +98,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not isinstance(error.__context__, BrokenPipeError):
                 raise
             return DONE
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return _refuse(f"The disk is full: {error}. Free some space and try again.")
-            return _refuse_plugin(error)
-        except Exception as error:
-            return _refuse_plugin(error)
+        except Exception as error:  # a full disk, a plugin's code, or else a bug
+            message = _disk_full(error) or blame(error)
+            if message is None:
+                raise
+            return _refuse(message)
     if code == _TYPER_INTERRUPTED:
         return _refuse("Interrupted; nothing was written.", code=INTERRUPTED, label="")
     return code if isinstance(code, int) else DONE
@@ -114,12 +113,11 @@ def _refuse(message: str, *, code: int = REFUSED, label: str = "Error: ") -> int
     return code
 
 
-def _refuse_plugin(error: Exception) -> int:
-    """Say which plugin raised an error that nobody expected; raise it when none did."""
-    message = blame(error)
-    if message is None:
-        raise error
-    return _refuse(message)
+def _disk_full(error: Exception) -> str | None:
+    """Say that the disk is full, where that is the error."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"The disk is full: {error}. Free some space and try again."
+    return None
 
 
 def _usage(error: Exception) -> str:

@@ -108,12 +108,13 @@ def check(
     registry = Registry.load()
     kinds = dict.fromkeys(listing.kind for listing in _named(name, registry))
     listings = [registry.catalogue(kind).find(name) for kind in kinds]
+    only = len(listings) == 1  # several kinds of one name: each is given what is for it
     bound = [
         checks_for(
             each.record,
-            settings=_assigned(each, settings or []) if _takes_fields(each, listings) else {},
+            settings=_assigned(each, settings or []) if only or each.kind != "studies" else {},
             location=location,
-            size=size if _takes_size(each, listings) else None,
+            size=size if only or each.kind in ("generators", "feature_extractors") else None,
             owner=each.provider,
         )
         for each in listings
@@ -170,16 +171,6 @@ def _named(name: str, registry: Registry) -> list[Listing]:
         names = sorted({listing.name for listing in registry.listings})
         raise unknown_plugin(name, "plugin", names, registry.broken)
     return found
-
-
-def _takes_fields(listing: Listing, listings: Sequence[Listing]) -> bool:
-    """Whether --set is for it: one of several kinds that have the name, or the only one."""
-    return len(listings) == 1 or listing.kind != "studies"
-
-
-def _takes_size(listing: Listing, listings: Sequence[Listing]) -> bool:
-    """Whether --size is for it: one of several kinds that have the name, or the only one."""
-    return len(listings) == 1 or listing.kind in ("generators", "feature_extractors")
 
 
 def _assigned(listing: Listing, settings: list[str]) -> dict[str, Any]:

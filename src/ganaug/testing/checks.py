@@ -139,20 +139,17 @@ def marked(checks: Sequence[BoundCheck], expected_failures: Mapping[str, str]) -
     import pytest
 
     names = [check.name for check in checks]
-    for name, reason in expected_failures.items():
-        if not reason:
-            raise ConfigError(f"The expected failure {name!r} needs a reason; got {reason!r}.")
+    for name, why in expected_failures.items():
+        if not why:
+            raise ConfigError(f"The expected failure {name!r} needs a reason; got {why!r}.")
         if name not in names:
             raise ConfigError(
                 f"There is no check {name!r}.{nearest(name, names)} The checks are "
                 f"{', '.join(names)}."
             )
     for check in checks:
-        marks = [
-            pytest.mark.xfail(reason=reason, strict=True)
-            for name, reason in expected_failures.items()
-            if name == check.name
-        ]
+        reason = expected_failures.get(check.name)
+        marks = [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
         yield pytest.param(check, id=check.name, marks=marks)
 
 
