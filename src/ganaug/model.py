@@ -261,8 +261,8 @@ class ImageModel:
                 found += f", values from {float(images.min()):.3g} to {float(images.max()):.3g}"
             raise PluginError(
                 f"{name}: sample must return images of shape {shape}, finite and within [-1, 1]; "
-                f"got {found}. Look at it with: ganaug plugins check"
-                + (f" {self.source.name}" if self.source else " NAME")
+                f"got {found}. That fails the check 'shape-dtype-and-range'. Look at it with: "
+                f"ganaug plugins check {self.source.name if self.source else 'NAME'}"
             )
         return from_signed(
             images.float().cpu(),

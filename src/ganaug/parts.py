@@ -118,8 +118,8 @@ def _check_device(generator: Generator, name: str, registry: Registry) -> None:
         if tensor.device.type != "cpu":
             raise PluginError(
                 f"The generator {name!r} of {registry.provider('generators', name)} built {weight} "
-                f"on {tensor.device}; expected the CPU, as the loop moves it. Look at it with: "
-                f"ganaug plugins check {name}"
+                f"on {tensor.device}; expected the CPU, as the loop moves it. That fails the check "
+                f"'builds-on-the-cpu'. Look at it with: ganaug plugins check {name}"
             )
 
 

@@ -147,12 +147,12 @@ def test_a_generator_that_breaks_a_promise_is_named_with_its_distribution_and_th
 
 
 @pytest.mark.parametrize(
-    ("code", "message"),
+    ("code", "check", "message"),
     [
-        (BROKEN["on another device"][0], "built network.0.weight on meta; expected the CPU"),
-        (BROKEN["out of range"][0], "sample must return images of shape "),
-        (BROKEN["of the wrong shape"][0], "sample must return images of shape "),
-        (BROKEN["no generator"][0], "made a str, no Generator"),
+        (*BROKEN["on another device"][:2], "built network.0.weight on meta; expected the CPU"),
+        (*BROKEN["out of range"][:2], "sample must return images of shape "),
+        (*BROKEN["of the wrong shape"][:2], "sample must return images of shape "),
+        (BROKEN["no generator"][0], None, "made a str, no Generator"),
         (
             """
             class Forgetful(Awry):
@@ -161,6 +161,7 @@ def test_a_generator_that_breaks_a_promise_is_named_with_its_distribution_and_th
 
             built = Forgetful
             """,
+            None,
             "raised AttributeError: 'Forgetful' object has no attribute 'nothing' (in "
             "installed_awry.py, line ",
         ),
@@ -168,7 +169,7 @@ def test_a_generator_that_breaks_a_promise_is_named_with_its_distribution_and_th
     ids=[*BROKEN, "raises in a loss"],
 )
 def test_a_generator_that_fails_in_fit_is_named_with_its_distribution(
-    ganaug, install, tmp_path, code, message
+    ganaug, install, tmp_path, code, check, message
 ):
     module = write_plugin("awry", tmp_path / "elsewhere") / "src" / "ganaug_awry" / "__init__.py"
     code = textwrap.dedent(code).replace("3 * super", "300 * super")  # it has hardly learned yet
@@ -178,6 +179,7 @@ def test_a_generator_that_fails_in_fit_is_named_with_its_distribution(
     assert result.code == 2
     assert "'awry' of ganaug-awry 1.2.0" in result.err
     assert message in result.err
+    assert check is None or f"fails the check {check!r}. " in result.err
     assert "ganaug plugins check awry" in result.err
     assert len(result.err.splitlines()) == 1
 
