@@ -78,6 +78,17 @@ def test_points_are_capped_so_that_rare_classes_stay_whole_and_the_record_says_h
     }
 
 
+def test_a_class_without_synthetic_images_is_on_the_map_and_not_among_the_nearest():
+    roles = roles_of(180, classes=3)
+    generated = roles.synthetic.subset(np.flatnonzero(roles.synthetic.labels == 1))
+    drawn = draw(replace(roles, synthetic=generated))
+    assert drawn.tsne["points"] == 60 + 60 + len(generated)
+    of_all = draw(roles)
+    height = {name: len(opened(of_all.files[name])) for name in of_all.files}
+    assert len(opened(drawn.files["nearest.png"])) < 0.5 * height["nearest.png"]
+    assert len(opened(drawn.files["tsne.png"])) == height["tsne.png"]
+
+
 def test_deep_images_are_shown_from_the_values_that_they_fill():
     roles = roles_of(60, dtype="uint16")
     dim = {

@@ -262,6 +262,17 @@ def test_titles_give_wasserstein_and_kolmogorov_smirnov_of_all_classes():
     assert {"all classes", "a", "b"} <= set(texts(figure))
 
 
+def test_a_class_without_synthetic_images_has_a_line_and_no_part_in_the_distances():
+    rng = np.random.default_rng(0)
+    real, synthetic = rng.uniform(0, 0.6, 40), rng.uniform(0.2, 1, 30)
+    labels = np.arange(40) % 2, np.ones(30, dtype=np.int64)
+    figure = draw_colours({"grey": real}, {"grey": synthetic}, labels, ("a", "b"), title="run")
+    distance = wasserstein_distance(real[1::2], synthetic)
+    statistic = ks_2samp(real[1::2], synthetic).statistic
+    assert titles(figure) == [f"Grey\nWasserstein {distance:.3f} · KS {statistic:.2f}"]
+    assert {"a", "b"} <= set(texts(figure))
+
+
 def test_a_class_of_one_side_only_and_equal_images_are_drawn():
     flat = {"grey": np.full(4, 0.5)}
     labels = np.array([0, 0, 0, 0]), np.array([1, 1, 1, 1])

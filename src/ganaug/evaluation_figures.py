@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -51,11 +51,23 @@ class _Subject:
     random_state: int
 
     @property
-    def labels(self) -> tuple[int, ...]:
-        """The classes that are drawn: the largest, in their own order."""
-        counts = list(self.roles.synthetic.counts.values())
-        present = [label for label, count in enumerate(counts) if count]
-        return tuple(sorted(sorted(present, key=lambda label: -counts[label])[:_CLASSES_DRAWN]))
+    def generated(self) -> tuple[int, ...]:
+        """The classes that there are synthetic images of: the largest, in their own order."""
+        return _largest(self.roles.synthetic, range(len(self.roles.synthetic.class_names)))
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """The same, and where there is room, classes that there are real images of only."""
+        room = _CLASSES_DRAWN - len(self.generated)
+        others = set(range(len(self.roles.holdout.class_names))) - set(self.generated)
+        return tuple(sorted((*self.generated, *_largest(self.roles.holdout, others)[:room])))
+
+
+def _largest(images: LabelledImages, labels: Iterable[int]) -> tuple[int, ...]:
+    """Return those of the labels that there are most images of, in their own order."""
+    counts = list(images.counts.values())
+    present = sorted(filter(counts.__getitem__, labels), key=lambda label: -counts[label])
+    return tuple(sorted(present[:_CLASSES_DRAWN]))
 
 
 def draw_figures(
@@ -69,6 +81,7 @@ def draw_figures(
 ) -> Drawn:
     """Draw what an evaluation saw.
 
+    roles: classes without synthetic images are in tsne.png and colours.png, beside the others.
     extractor: tells how alike images are. histories: of the run's trainings, by their names.
     run: what the figures call the run. own_rows: whether training images are those that the run
     learned from, so that copies are among what is nearest to them.
@@ -125,7 +138,7 @@ def _draw_nearest(subject: _Subject, train: LabelledImages) -> bytes:
     neighbours, synthetic = nearest_rows(features["synthetic"], features["train"])
     unit = float(np.median(real)) or 1.0
     sheets = []
-    for label in subject.labels:
+    for label in subject.generated:
         chosen = _chosen_rows(roles.synthetic.labels == label, synthetic, rng)
         real_rows = _chosen_rows(roles.holdout.labels == label, real, rng)
         captions = [f"{distance / unit:.2f}" for distance in synthetic]
@@ -194,7 +207,7 @@ def _draw_tsne(subject: _Subject) -> tuple[bytes, dict[str, Any]]:
     limit = _fitting_limit(subject)
     kept, roles, labels = [], [], []
     for role, images in subject.roles.by_name.items():
-        rows = _some_of_each(images.labels, subject.labels, limit, rng)
+        rows = _some_of_each(images.labels, subject.shown, limit, rng)
         kept.append(subject.features[role][rows])
         roles += [role] * len(rows)
         labels.append(images.labels[rows])
@@ -225,7 +238,7 @@ def _draw_tsne(subject: _Subject) -> tuple[bytes, dict[str, Any]]:
 def _fitting_limit(subject: _Subject) -> int:
     """Return the most points a class and role with which there are not too many in all."""
     every = subject.roles.by_name.values()
-    counts = np.array([[(each.labels == k).sum() for k in subject.labels] for each in every])
+    counts = np.array([[(each.labels == k).sum() for k in subject.shown] for each in every])
     limits = range(int(counts.max()), 0, -1)
     fitting = (n for n in limits if np.minimum(counts, n).sum() <= _POINTS_A_ROLE * len(counts))
     return next(fitting, 1)
@@ -243,7 +256,7 @@ def _draw_colours(subject: _Subject) -> bytes:
     from ganaug.figures import draw_colours, mean_colours, png
 
     real, synthetic = subject.roles.holdout, subject.roles.synthetic
-    shown = [images.subset(np.flatnonzero(np.isin(images.labels, subject.labels)))
+    shown = [images.subset(np.flatnonzero(np.isin(images.labels, subject.shown)))
              for images in (real, synthetic)]  # fmt: skip
     means = [mean_colours(np.asarray(each.pixels), each.value_range) for each in shown]
     figure = draw_colours(

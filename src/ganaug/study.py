@@ -98,8 +98,9 @@ class Reported:
 class Study:
     """A comparison of arms under one protocol.
 
-    arms: the treatments. classes: label to class of the task, in the order of the classes; labels
-        that it lacks are left out, and None keeps all as they are.
+    arms: the treatments. classes: label to class of the task, in the order of the classes. Images
+        of other labels are left out, labels that there are no images of are passed over, so that
+        one study suits several image sets; None keeps all as they are.
     rare: the classes that get synthetic images; empty for all but the largest.
     size: pixels a side that classifiers see; None for the images' own. channels: 1 turns colours
         to grey for the classifier; None for the images' own.

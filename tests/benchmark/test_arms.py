@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
+from conftest import make_images
 
 from ganaug import Arm, Registry, Study
+from ganaug.benchmark.task import map_classes
 from ganaug.errors import ConfigError
 from ganaug.study import ARMS
 
@@ -70,3 +74,25 @@ def test_the_partner_of_an_arm_is_the_same_but_for_the_images():
 def test_every_built_in_study_has_a_partner_for_each_arm_with_synthetic_images(name):
     study = Registry.load().studies[name]
     assert set(study.partners) == {arm.name for arm in study.arms if arm.needs_generator}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "classes"),
+    [
+        ("isic-aegan", ("benign", "malignant"), ("melanoma", "other")),
+        ("isic-aegan", ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"), ("melanoma", "other")),
+        ("bone-xray", ("fractured", "not fractured"), ("fractured", "not_fractured")),
+        ("mammo-patches", ("lesion", "normal"), ("lesion", "normal")),
+        ("mammo-patches", ("benign", "malignant", "normal_tissue"), ("lesion", "normal")),
+        ("headct-pggan", ("0", "1"), ("hemorrhage", "normal")),
+    ],
+)
+def test_a_built_in_study_takes_the_labels_of_the_set_it_is_about_and_of_others(
+    name, labels, classes
+):
+    study = Registry.load().studies[name]
+    images = make_images(len(labels) * 2, classes=len(labels))
+    mapped = map_classes(replace(images, class_names=labels), study.classes)
+    assert mapped.class_names == classes
+    assert set(study.rare) <= set(classes)
+    assert len(mapped) == len(images)

@@ -34,9 +34,24 @@ def test_labels_become_classes_of_the_task_in_its_order_and_others_are_left_out(
     assert map_classes(images, None) is images
 
 
-def test_a_label_that_the_images_do_not_have_is_named_with_the_choices():
-    with pytest.raises(ConfigError, match=r"'melanoma'.*Their labels are nv, mel, bcc"):
-        map_classes(make_rows([4, 3, 2]), {"nv": "other", "melanoma": "melanoma"})
+def test_labels_of_another_image_set_are_passed_over():
+    images = make_rows([4, 3, 2])
+    own = {"mel": "malignant", "nv": "benign"}
+    mapped = map_classes(images, {"malignant": "malignant", **own, "benign": "benign"})
+    assert mapped.class_names == ("malignant", "benign")
+    assert mapped.labels.tolist() == [1, 1, 1, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    "classes",
+    [
+        {"nv": "other", "melanoma": "melanoma"},
+        {"nv": "other", "melanoma": "melanoma", "malignant": "melanoma"},
+    ],
+)
+def test_a_class_without_any_label_is_named_with_the_choices(classes):
+    with pytest.raises(ConfigError, match=r"'melanoma' is.*Their labels are nv, mel, bcc"):
+        map_classes(make_rows([4, 3, 2]), classes)
 
 
 def test_a_mapping_that_leaves_no_image_is_an_error():

@@ -7,8 +7,9 @@ import re
 import shlex
 import signal
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,8 @@ class Made(Fake):
 
     budget: Budget
     seed: int
+    counts: Mapping[str, int] = field(default_factory=lambda: {"common": 4_000, "rare": 60})
+    left_out: Mapping[str, int] = field(default_factory=lambda: {"blurred": 7})
     better: str = ""
     worse: str = ""
 
@@ -108,6 +111,7 @@ def test_it_says_what_is_compared_and_then_the_verdict_and_the_arms(ganaug, made
     lines = [line.rstrip() for line in result.out.splitlines()]
     assert max(map(len, lines)) <= 80
     facts = {line.split("  ")[0]: line for line in lines}
+    assert facts["Classes"].endswith("  common 4,000, rare 60; left out: blurred 7")
     assert "untreated, oversample, synthetic" in facts["Arms"]
     assert "2 folds x 2 repeats, a screening; claims are made at 5 x 5" in facts["Protocol"]
     assert "seed 0" in facts["Protocol"]

@@ -50,6 +50,7 @@ class Experiment:
     is computed, and what every random number follows from. out: where generators are kept.
     classifier: a name, or a function of channels, (height, width) and classes; by default the
     study's. device: "auto", or a torch device such as "cpu". clusters: near duplicates, by row.
+    counts: images by class of the task; left_out: images by label that is in none of them.
     digest: of the images of the task, their pixels, labels, ids and groups; rows: the same
     without pixels.
 
@@ -65,6 +66,8 @@ class Experiment:
     classifier: str | Callable[..., nn.Module]
     device: str = "auto"
     clusters: tuple[tuple[int, ...], ...]
+    counts: Mapping[str, int]
+    left_out: Mapping[str, int]
     digest: str
     rows: str
 
@@ -87,7 +90,7 @@ class Experiment:
             their source calls training or test.
         classifier: a function must be one that another process can import.
 
-        Raises ConfigError for a wrong option, a label or class that the images do not have, or an
+        Raises ConfigError for a wrong option, a class that the images do not have, or an
         arm that needs a generator where the study has none; DataError for images that cannot be
         used, fewer groups than folds, and a class that would be absent from a fold; ShapeError
         where generator or classifier cannot take the images; RunError for a bad `out`.
@@ -98,7 +101,9 @@ class Experiment:
         check_place(out / "generators")
         if isinstance(images, str):
             check_outside(out, images)
-        opened = map_classes(_open(images, fields or {}), study.classes)
+        every = _open(images, fields or {})
+        opened = map_classes(every, study.classes)
+        named = every.class_names if study.classes is None else study.classes
         hashes = hash_images(opened)
         experiment = cls(
             source=images,
@@ -110,6 +115,8 @@ class Experiment:
             classifier=study.classifier if classifier is None else classifier,
             device=device,
             clusters=find_duplicates(opened, hashes).near,
+            counts=opened.counts,
+            left_out={label: n for label, n in every.counts.items() if n and label not in named},
             digest=_digest(opened, hashes),
             rows=_digest(opened, None),
         )

@@ -66,18 +66,21 @@ def map_classes(images: LabelledImages, classes: Mapping[str, str] | None) -> La
     """Return the images with the classes of a task; rows of labels that it lacks are left out.
 
     classes: label to class of the task, in the order of the classes; None keeps all as they are.
-    Raises ConfigError for a label that the images do not have.
+    Labels that the images do not have are passed over: a study may name those of several image
+    sets. Raises ConfigError for a class that is left with no label.
     """
     if classes is None:
         return images
-    for label in classes:
-        if label not in images.class_names:
+    names = tuple(dict.fromkeys(classes.values()))
+    for name in names:
+        labels = [label for label, of_class in classes.items() if of_class == name]
+        if not set(labels) & set(images.class_names):
             raise ConfigError(
-                f"The study's classes name the label {label!r}, which these images do not have."
-                f"{nearest(label, images.class_names)} Their labels are "
+                f"The study's class {name!r} is made of the label{'s' * (len(labels) > 1)} "
+                f"{', '.join(labels)}; these images have none of that name."
+                f"{nearest(labels[0], images.class_names)} Their labels are "
                 f"{', '.join(images.class_names)}."
             )
-    names = tuple(dict.fromkeys(classes.values()))
     index_of = {name: index for index, name in enumerate(names)}
     new = np.array([index_of.get(classes.get(name, ""), -1) for name in images.class_names])
     labels = new[images.labels]

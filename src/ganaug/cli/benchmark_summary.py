@@ -109,6 +109,7 @@ def header_pairs(request: BenchmarkRequest, experiment: Experiment) -> list[tupl
     study, budget = experiment.study, experiment.budget
     pairs = [
         ("Images", request.data),
+        ("Classes", _classes(experiment)),
         ("Study", f"{study.name}: {study.summary}"),
         ("Arms", ", ".join(arm.name for arm in study.arms)),
         ("Protocol", f"{_protocol(budget)}; seed {experiment.seed}"),
@@ -121,6 +122,15 @@ def header_pairs(request: BenchmarkRequest, experiment: Experiment) -> list[tupl
         images = f"{budget.generator_images:,} images in each training part"
         pairs.append(("Generator", f"{study.generator}, {images}"))
     return pairs
+
+
+def _classes(experiment: Experiment) -> str:
+    """Return how many images there are of each class, and of labels that take no part."""
+    classes, others = (
+        ", ".join(f"{name} {n:,}" for name, n in counts.items())
+        for counts in (experiment.counts, experiment.left_out)
+    )
+    return f"{classes}; left out: {others}" if others else classes
 
 
 def version_pairs(experiment: Experiment) -> list[tuple[str, str]]:

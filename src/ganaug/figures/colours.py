@@ -56,37 +56,47 @@ def draw_colours(
     title: str,
     lines: Sequence[str] = (),
 ) -> Figure:
-    """Draw the distributions of mean colours: all classes on top, then a line for each.
+    """Draw the distributions of mean colours: classes together on top, then a line for each.
 
     real, synthetic: means by channel, as `mean_colours` returns them. labels: of the real images
     and of the synthetic ones, indices into `class_names`. Titles give the Wasserstein distance
-    and the Kolmogorov-Smirnov statistic of all classes together.
+    and the Kolmogorov-Smirnov statistic of the classes together. A class that there are no
+    synthetic images of has a line, and no part in what stands for all.
     """
     present = [k for k in range(len(class_names)) if any((each == k).any() for each in labels)]
-    rows: list[int | None] = [None, *present] if len(present) > 1 else [None]
+    compared = [k for k in present if all((each == k).any() for each in labels)] or present
+    rows = [[k] for k in present]
+    names = [plain(class_names[k], 18) for k in present]
+    if len(compared) > 1:
+        rows.insert(0, compared)
+        names.insert(0, "all classes" if compared == present else "the generated")
     heights = [header_height(lines), 1.0 + 0.62 * (len(rows) + 1)]
     figure = new_figure(WIDTH if len(real) > 1 else 0.65 * WIDTH, sum(heights), constrained=True)
     parts: Any = figure.subfigures(2, 1, height_ratios=heights)
     draw_header(parts[0], title, lines)
     grid = parts[1].subplots(1, len(real), sharey=True, squeeze=False)[0]
-    names = ["all classes" if row is None else plain(class_names[row], 18) for row in rows]
-    if len(rows) == 1:
-        names = [plain(class_names[present[0]], 18)]
     for axes, channel in zip(grid, real, strict=True):
         pair = real[channel], synthetic[channel]
         span = _span(pair)
         for place, row in enumerate(rows):
-            chosen = [
-                values if row is None else values[own == row]
-                for values, own in zip(pair, labels, strict=True)
-            ]
-            _draw_hills(axes, chosen, span, place)
+            _draw_hills(axes, _of_classes(pair, labels, row), span, place)
         axes.set_yticks(range(len(rows)), names)
         axes.set_ylim(len(rows) - 0.8, -1.15)
         axes.set_xlabel("mean of an image, 0 black to 1 white", size=8.5)
-        tidy(axes, _title(channel, pair))
+        tidy(axes, _title(channel, _of_classes(pair, labels, compared)))
     _draw_legend(parts[0])
     return figure
+
+
+def _of_classes(
+    pair: tuple[NDArray[np.float64], NDArray[np.float64]],
+    labels: tuple[NDArray[np.int64], NDArray[np.int64]],
+    classes: Sequence[int],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    real, synthetic = (
+        values[np.isin(own, classes)] for values, own in zip(pair, labels, strict=True)
+    )
+    return real, synthetic
 
 
 def _title(channel: str, pair: tuple[NDArray[np.float64], NDArray[np.float64]]) -> str:

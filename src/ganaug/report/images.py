@@ -33,7 +33,10 @@ _TEXTS = {
         "Real images, synthetic ones, and their nearest training images",
         "Real images are test images of the fold.",
     ),
-    "tsne.png": ("Where images lie", "Training, test and synthetic images of the fold."),
+    "tsne.png": (
+        "Where images lie",
+        "Training, test and synthetic images of the fold, classes without synthetic ones too.",
+    ),
     "colours.png": ("Colours", "Test images of the fold beside synthetic ones."),
     "history.png": ("The generator's training", "Losses over training images."),
 }
@@ -64,8 +67,8 @@ def look_at_images(experiment: Experiment, outcomes: Sequence[Outcome]) -> Looke
     rows = workspace.protocol.training(part, first.fraction)
     size = model.output.height, model.output.width
     train, test = (load_at(workspace.task.images.subset(r), *size) for r in (rows, part.test))
-    roles = _roles(train, test, model)
-    extractor = build_extractor(_EXTRACTOR, roles.holdout.spec, Registry.load())
+    roles = ImageRoles(train=train, holdout=test, synthetic=_draw(model, test))
+    extractor = build_extractor(_EXTRACTOR, test.spec, Registry.load())
     drawn = draw_figures(
         roles,
         extractor,
@@ -79,37 +82,41 @@ def look_at_images(experiment: Experiment, outcomes: Sequence[Outcome]) -> Looke
         for name, (title, caption) in _TEXTS.items()
         if name in drawn.files
     )
-    return Looked(
-        pictures=tuple(pictures), scores=tuple(_score(experiment.study.extras, roles, train))
-    )
+    generated = class_indices(model.class_names, test.class_names)
+    scores = _score(experiment.study.extras, roles, generated)
+    return Looked(pictures=tuple(pictures), scores=tuple(scores))
 
 
-def _score(metrics: Sequence[str], roles: ImageRoles, train: LabelledImages) -> list[Score]:
-    """Return the scores of metrics, with floors and intervals.
+def _score(metrics: Sequence[str], roles: ImageRoles, classes: Sequence[int]) -> list[Score]:
+    """Return the scores of metrics on some classes, with floors and intervals.
 
     They are in the features of a classifier that tells all classes of the task apart.
     """
-    if not metrics:
+    train = roles.train
+    if not metrics or train is None:
         return []
     registry = Registry.load()
     extractor = CachedExtractor(build_extractor(_JUDGE, train.spec, registry))
     with seeded(0):
         extractor.prepare(train)
+    generated = ImageRoles(
+        train=train.only(classes),
+        holdout=roles.holdout.only(classes),
+        synthetic=roles.synthetic.only(classes),
+    )
     return score_images(
-        metrics, roles, registry, extractor=extractor, rows="test images of a fold", failed={}
+        metrics, generated, registry, extractor=extractor, rows="test images of a fold", failed={}
     )
 
 
-def _roles(train: LabelledImages, test: LabelledImages, model: ImageModel) -> ImageRoles:
-    """Return images of the classes that the generator makes, and what it draws of them."""
+def _draw(model: ImageModel, test: LabelledImages) -> LabelledImages:
+    """Draw as many images of each class that the model makes as there are test images of it."""
     classes = class_indices(model.class_names, test.class_names)
-    train, holdout = train.only(classes), test.only(classes)
-    counts = np.bincount(holdout.labels, minlength=len(classes)).clip(max=_MOST_A_CLASS)
-    pixels = [model.draw(i, int(n), seed=class_seed(1, i)) for i, n in enumerate(counts)]
-    synthetic = LabelledImages(
+    counts = [min(list(test.counts.values())[label], _MOST_A_CLASS) for label in classes]
+    pixels = [model.draw(i, n, seed=class_seed(1, i)) for i, n in enumerate(counts)]
+    return LabelledImages(
         pixels=np.concatenate(pixels),
-        labels=np.repeat(np.arange(len(classes)), [len(some) for some in pixels]),
-        class_names=model.class_names,
+        labels=np.repeat(classes, [len(some) for some in pixels]),
+        class_names=test.class_names,
         value_range=model.output.value_range,
     )
-    return ImageRoles(train=train, holdout=holdout, synthetic=synthetic)
