@@ -220,6 +220,15 @@ def test_settings_of_a_budget_give_way_to_those_that_are_asked_for(options, sett
     assert (study.settings, make_budget(request, study).settings) == (settings, of_budget)
 
 
+def test_conditioning_and_filters_are_the_studys_unless_given():
+    request = BenchmarkRequest(data="x", out=Path("out"), study="headct-pggan")
+    study = make_study(request, Registry.load())
+    assert (study.conditioning, study.filters) == ("per-class", ("copies",))
+    given = replace(request, conditioning="conditional", filters=("copies", "discriminator"))
+    study = make_study(given, Registry.load())
+    assert (study.conditioning, study.filters) == ("conditional", ("copies", "discriminator"))
+
+
 # --- going on -----------------------------------------------------------------------------------
 
 
@@ -290,6 +299,8 @@ def test_the_command_that_goes_on_has_every_option():
         classifier="mammo",
         generator="aegan",
         settings=("width=8",),
+        conditioning="per-class",
+        filters=("copies", "classifier"),
         budget="full",
         folds=4,
         repeats=2,
@@ -303,9 +314,10 @@ def test_the_command_that_goes_on_has_every_option():
     )
     assert request.resume_command() == (
         "ganaug benchmark 's k.csv' --out out --open group_column=patient --arm untreated "
-        "--arm classical+synthetic --set width=8 --fraction 0.25 --fraction 1 --study any "
-        "--reference untreated --classifier mammo --generator aegan --budget full --folds 4 "
-        "--repeats 2 --steps 9 --images 10 --seed 1 --backend sequential --jobs 1 --json --resume"
+        "--arm classical+synthetic --set width=8 --filter copies --filter classifier "
+        "--fraction 0.25 --fraction 1 --study any --reference untreated --classifier mammo "
+        "--generator aegan --conditioning per-class --budget full --folds 4 --repeats 2 "
+        "--steps 9 --images 10 --seed 1 --backend sequential --jobs 1 --json --resume"
     )
 
 
@@ -326,6 +338,10 @@ def test_the_command_that_goes_on_has_every_option():
         (("--arm", "untreated"), "nothing to compare untreated with"),
         (("--arm", "synthetic", "--arm", "synthetic-only"), "All arms have synthetic images"),
         (("--arm", "untreated", "--arm", "mixup", "--images", 9), "--images is for arms with"),
+        (
+            ("--arm", "untreated", "--arm", "mixup", "--filter", "classifier"),
+            "--filter is for arms with",
+        ),
         (("--arm", "untreated", "--arm", "untreated"), "different names"),
         (("--budget", "medium"), "'small', 'full'"),
         (("--folds", 1), "--folds"),

@@ -8,6 +8,13 @@ from typing import Annotated
 
 import typer
 
+from ganaug.cli.choices import (
+    CONDITIONING_HELP,
+    FILTER_HELP,
+    Conditioning,
+    Filter,
+    filter_names,
+)
 from ganaug.cli.opening import AllowBurnedIn, Open, Window, open_fields
 
 __all__ = ["register"]
@@ -101,6 +108,13 @@ def benchmark(
             help="A field of the generator; ganaug plugins show NAME lists them. Repeatable.",
             rich_help_panel=_COMPARED,
         ),
+    ] = None,
+    conditioning: Annotated[
+        Conditioning | None, typer.Option(help=CONDITIONING_HELP, rich_help_panel=_COMPARED)
+    ] = None,
+    filters: Annotated[
+        list[Filter] | None,
+        typer.Option("--filter", help=FILTER_HELP, rich_help_panel=_COMPARED),
     ] = None,
     budget: Annotated[
         _Budget,
@@ -212,6 +226,8 @@ def benchmark(
             size=size,
             generator=generator,
             settings=tuple(settings or ()),
+            conditioning=conditioning and conditioning.value,
+            filters=None if filters is None else filter_names(filters),
             budget=budget.value,
             folds=folds,
             repeats=repeats,

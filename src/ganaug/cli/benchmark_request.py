@@ -21,7 +21,13 @@ __all__ = ["DEFAULT_STUDY", "BenchmarkRequest", "make_budget", "make_study"]
 DEFAULT_STUDY = "any"
 
 #: Options of a generator, by the name of their field.
-_OF_GENERATORS = {"generator": "--generator", "settings": "--set", "images": "--images"}
+_OF_GENERATORS = {
+    "generator": "--generator",
+    "settings": "--set",
+    "conditioning": "--conditioning",
+    "filters": "--filter",
+    "images": "--images",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +47,8 @@ class BenchmarkRequest:
     size: int | None = None
     generator: str | None = None
     settings: tuple[str, ...] = ()
+    conditioning: str | None = None
+    filters: tuple[str, ...] | None = None
     budget: str = "small"
     folds: int | None = None
     repeats: int | None = None
@@ -60,6 +68,7 @@ class BenchmarkRequest:
             "--open": [f"{name}={value}" for name, value in self.fields.items()],
             "--arm": self.arms,
             "--set": self.settings,
+            "--filter": self.filters or (),
             "--fraction": [f"{fraction:g}" for fraction in self.fractions],
         }
         single = {
@@ -68,6 +77,7 @@ class BenchmarkRequest:
             "--classifier": self.classifier,
             "--size": self.size,
             "--generator": self.generator,
+            "--conditioning": self.conditioning,
             "--budget": self.budget if self.budget != "small" else None,
             "--folds": self.folds,
             "--repeats": self.repeats,
@@ -110,6 +120,10 @@ def make_study(request: BenchmarkRequest, registry: Registry) -> Study:
     if assignments:
         study = replace(study, settings={**study.settings, **assignments})
         study = _without_settings(study, assignments)  # which win over those of a budget
+    if request.conditioning is not None:
+        study = replace(study, conditioning=request.conditioning)
+    if request.filters is not None:
+        study = replace(study, filters=request.filters)
     _check_generator(request, study)
     _check_reference(request, study)
     return study

@@ -119,8 +119,13 @@ def header_pairs(request: BenchmarkRequest, experiment: Experiment) -> list[tupl
         ),
     ]
     if any(arm.needs_generator for arm in study.arms):
-        images = f"{budget.generator_images:,} images in each training part"
-        pairs.append(("Generator", f"{study.generator}, {images}"))
+        facts = [
+            study.generator,
+            *([study.conditioning] if study.conditioning else []),
+            *(f"filter {name}" for name in study.filters if name != "copies"),
+            f"{budget.generator_images:,} images in each training part",
+        ]
+        pairs.append(("Generator", ", ".join(facts)))
     return pairs
 
 

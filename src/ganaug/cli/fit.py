@@ -8,6 +8,13 @@ from typing import Annotated
 
 import typer
 
+from ganaug.cli.choices import (
+    CONDITIONING_HELP,
+    FILTER_HELP,
+    Conditioning,
+    Filter,
+    filter_names,
+)
 from ganaug.cli.opening import AllowBurnedIn, Open, Window, open_fields
 from ganaug.cli.requests import FitRequest
 
@@ -25,12 +32,6 @@ _MODEL, _LENGTH, _ROWS, _COMPUTING = "Model", "How long", "Images", "Computing"
 _SCORES = "Scores during training"
 
 
-class _Conditioning(StrEnum):
-    CONDITIONAL = "conditional"
-    PER_CLASS = "per-class"
-    PRETRAIN_FINETUNE = "pretrain-finetune"
-
-
 class _Select(StrEnum):
     LAST = "last"
     AVERAGE = "average"
@@ -41,12 +42,6 @@ class _Precision(StrEnum):
     AUTO = "auto"
     FULL = "32-true"
     BF16 = "bf16-mixed"
-
-
-class _Filter(StrEnum):
-    COPIES = "copies"
-    CLASSIFIER = "classifier"
-    DISCRIMINATOR = "discriminator"
 
 
 def register(app: typer.Typer) -> None:
@@ -87,25 +82,15 @@ def fit(
         ),
     ] = None,
     conditioning: Annotated[
-        _Conditioning | None,
-        typer.Option(
-            help="One generator that is told the class, one for each class, or one for each that "
-            "goes on from a training on all of them.",
-            rich_help_panel=_MODEL,
-        ),
+        Conditioning | None, typer.Option(help=CONDITIONING_HELP, rich_help_panel=_MODEL)
     ] = None,
     select: Annotated[
         _Select | None,
         typer.Option(help="Which weights to hand out.", rich_help_panel=_MODEL),
     ] = None,
     filters: Annotated[
-        list[_Filter] | None,
-        typer.Option(
-            "--filter",
-            help="What samples must pass beside the copy gate, which always is there: a "
-            "classifier that may take them for another class, or the discriminator. Repeatable.",
-            rich_help_panel=_MODEL,
-        ),
+        list[Filter] | None,
+        typer.Option("--filter", help=FILTER_HELP, rich_help_panel=_MODEL),
     ] = None,
     eval_every: Annotated[
         int | None,
@@ -250,7 +235,7 @@ def fit(
         size=size,
         conditioning=conditioning and conditioning.value,
         select=select and select.value,
-        filters=None if filters is None else _filter_names(filters),
+        filters=None if filters is None else filter_names(filters),
         eval_every=eval_every,
         metrics=None if metrics is None else tuple(metrics),
         extractor=extractor,
@@ -271,8 +256,3 @@ def fit(
     code = resume_run(request) if resume else fit_run(request)
     if code:
         raise typer.Exit(code)
-
-
-def _filter_names(given: list[_Filter]) -> tuple[str, ...]:
-    """Return the names of the filters in their order, the copy gate among them."""
-    return tuple(name.value for name in _Filter if name in (_Filter.COPIES, *given))
