@@ -5,6 +5,7 @@ for the same time on image sets that are small, and compares what it draws with 
 
 ham-rare: the classes of ham10000_28 but the largest, at 32 px, three in ten images of each to
     train on.
+ham-nv: the same classes, where a pretraining sees the largest, 1,300 images of nevi, too.
 ham-df: its rarest class alone, of which there are eighteen training images. A pretraining sees the
     other classes of ham-rare too. With one class, conditional and per-class are one thing.
 mias, headct: mias_patches and headct_hemorrhage, at --size px, half of each class to train on.
@@ -120,6 +121,7 @@ def full(data: Path, size: int) -> list[ImageSet]:
     ham = str(data / "ham10000_28" / "ham10000_28.npz")
     return [
         ImageSet(name="ham-rare", source=ham, size=32, training=0.3, classes=rare),
+        ImageSet(name="ham-nv", source=ham, size=32, training=0.3, learned=rare),
         ImageSet(name="ham-df", source=ham, size=32, training=0.3, classes=rare, learned=("df",)),
         *(
             ImageSet(name=name, source=str(data / folder / "labels.csv"), size=size, training=0.5)

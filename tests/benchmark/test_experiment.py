@@ -328,12 +328,28 @@ def test_a_cell_that_there_is_not_is_refused(tmp_path):
     {"classifier": "small-cnn"},
     {"budget": replace(BUDGET, steps=5)},
     {"study": replace(STUDY, ratios=(0.0, 0.5))},
-    {"study": study_of("untreated", "classical+synthetic")},
     {"images": blobs(92)},
 ])  # fmt: skip
 def test_the_fingerprint_changes_with_what_outcomes_follow_from(tmp_path, changes):
     kept = make_experiment(tmp_path)
     assert make_experiment(tmp_path, **changes).fingerprint != kept.fingerprint
+
+
+def test_arms_are_no_part_of_it_and_with_them_comes_what_they_share(tmp_path):
+    def arms_of(*names):
+        experiment = make_experiment(tmp_path, study=study_of(*names))
+        assert experiment.fingerprint == kept
+        return experiment.origin.arms
+
+    kept = make_experiment(tmp_path).fingerprint
+    one = arms_of("untreated", "synthetic")
+    more = arms_of("untreated", "synthetic", "mixup", "classical+synthetic")
+    assert {name: more[name] for name in one} == one
+    assert one["synthetic"]["images"]["classes"] == ["rare", "rarer"]
+    assert "images" not in one["untreated"]
+    other = arms_of("untreated", "synthetic", "synthetic-only")
+    assert other["untreated"] == one["untreated"]
+    assert other["synthetic"] != one["synthetic"]
 
 
 def test_the_fingerprint_changes_with_one_pixel_and_not_with_the_place(tmp_path):
@@ -360,7 +376,7 @@ def test_images_that_changed_since_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(("changes", "error", "says"), [
-    ({"study": replace(STUDY, classes={"a": "x", "zebra": "y"})}, ConfigError, "'zebra'"),
+    ({"study": replace(STUDY, classes={"a": "x", "zebra": "y"})}, ConfigError, "label zebra"),
     ({"study": replace(STUDY, rare=("zebra",))}, ConfigError, "'zebra'"),
     ({"study": replace(STUDY, generator="")}, ConfigError, "'classical.synthetic' needs a gen"),
     ({"study": replace(STUDY, generator="dcgun")}, UnknownPluginError, "dcgun"),

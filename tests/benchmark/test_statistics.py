@@ -72,6 +72,12 @@ def test_the_corrected_t_is_that_of_nadeau_and_bengio():
     assert (found.n, found.arm, found.reference) == (6, "synthetic", "untreated")
 
 
+def test_an_interval_of_few_cells_ends_where_differences_do():
+    found = only(grid_of({"untreated": [0, 5, 5], "synthetic": [10, 5, 6]}))
+    assert (found.low, found.high) == (-1.0, 1.0)
+    assert found.p > 0.3
+
+
 def test_a_level_of_its_own_widens_the_interval():
     grid = grid_of({"untreated": [5, 5, 5, 5, 5, 5], "synthetic": [7, 8, 6, 7, 9, 8]})
     strict = only(grid, level=0.01)

@@ -21,6 +21,7 @@ from ganaug.benchmark.statistics import Difference, compare
 from ganaug.report import Findings, Picture, write_report
 from ganaug.report.drawing import Row, draw_forest
 from ganaug.report.files import FILES, render_page
+from ganaug.report.findings import Spread
 from ganaug.study import Reported
 
 CLASSES = ("mel", "b<k>l", "bcc")
@@ -204,8 +205,16 @@ def test_the_interval_of_an_arm_is_that_of_cells_which_share_training_images():
     n = sum(each.cell.arm == "synthetic" for each in rows)
     folds = len({each.cell.fold for each in rows})
     error = spread.deviation * np.sqrt(1 / n + 1 / (folds - 1))
-    assert spread.half == pytest.approx(t.isf(0.025, n - 1) * error)
-    assert f"{spread.mean:.3f} <small>&#177;&#8239;{spread.half:.3f}</small>" in render_page(found)
+    half = t.isf(0.025, n - 1) * error
+    assert (spread.low, spread.high) == pytest.approx((spread.mean - half, spread.mean + half))
+    shown = f"{spread.mean:.3f} <small>{spread.low:.2f}&#8211;{spread.high:.2f}</small>"
+    assert shown in render_page(found)
+
+
+def test_an_interval_of_few_cells_ends_where_the_measure_does():
+    assert Spread.of([0.9, 1.0], 0.5, 1.0).high == 1.0
+    assert Spread.of([0.0, 0.1], 0.5, 1.0).low == 0.0
+    assert Spread.of([30.0, 90.0]).high > 90.0
 
 
 def test_a_class_without_test_images_is_unknown_everywhere_and_breaks_nothing(tmp_path):

@@ -50,7 +50,8 @@ class Experiment:
     is computed, and what every random number follows from. out: where generators are kept.
     classifier: a name, or a function of channels, (height, width) and classes; by default the
     study's. device: "auto", or a torch device such as "cpu". clusters: near duplicates, by row.
-    counts: images by class of the task; left_out: images by label that is in none of them.
+    counts: images by class of the task; left_out: images by label that is in none of them;
+    generated: the classes that generators are trained on.
     digest: of the images of the task, their pixels, labels, ids and groups; rows: the same
     without pixels.
 
@@ -68,6 +69,7 @@ class Experiment:
     clusters: tuple[tuple[int, ...], ...]
     counts: Mapping[str, int]
     left_out: Mapping[str, int]
+    generated: tuple[str, ...]
     digest: str
     rows: str
 
@@ -117,6 +119,9 @@ class Experiment:
             clusters=find_duplicates(opened, hashes).near,
             counts=opened.counts,
             left_out={label: n for label, n in every.counts.items() if n and label not in named},
+            generated=tuple(
+                opened.class_names[index] for index in generated_classes(opened, study)
+            ),
             digest=_digest(opened, hashes),
             rows=_digest(opened, None),
         )
@@ -136,18 +141,16 @@ class Experiment:
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What a cell's outcome follows from, as JSON takes it.
+        """What a cell's outcome follows from beside its arm, as JSON takes it.
 
-        How many repeats and which fractions there are is none of it: more of them leave the
-        others as they are.
+        Which arms and fractions and how many repeats there are is none of it: more of them leave
+        the others as they are.
         """
         import torch
 
         study = dataclasses.asdict(self.study)
-        for name in (*_FOR_PEOPLE, "classifier"):
+        for name in (*_FOR_PEOPLE, "arms", "classifier"):
             del study[name]
-        for arm in study["arms"]:
-            del arm["summary"]
         budget = dataclasses.asdict(self.budget)
         del budget["repeats"], budget["fractions"]
         facts = {
@@ -158,8 +161,6 @@ class Experiment:
             "seed": self.seed,
             "versions": {"ganaug": ganaug.__version__, "torch": str(torch.__version__)},
         }
-        if any(arm.needs_generator for arm in self.study.arms):
-            facts["provider"] = Registry.load().provider("generators", self.study.generator)
         found: dict[str, Any] = json.loads(json.dumps(facts))
         return found
 
@@ -171,7 +172,7 @@ class Experiment:
     @property
     def origin(self) -> Origin:
         """What results follow from, for `ganaug.benchmark.results`."""
-        return Origin(fingerprint=self.fingerprint, facts=self.facts)
+        return Origin(fingerprint=self.fingerprint, facts=self.facts, arms=self._arms())
 
     def run(self, cell: Cell) -> Outcome:
         """Return the outcome of a cell; train its generator unless it is there already.
@@ -184,11 +185,29 @@ class Experiment:
         """
         if cell not in self.cells:
             raise ConfigError(f"The experiment has no cell {cell.key}.")
-        key = f"{self.fingerprint} {self.budget} {self.out} {self.device}"
+        key = f"{self.fingerprint} {self._arms()} {self.budget} {self.out} {self.device}"
         if key not in _last:
             _last.clear()  # one experiment's images are enough to hold
             _last[key] = self.open_workspace()
         return _last[key].run(cell)
+
+    def _arms(self) -> dict[str, dict[str, Any]]:
+        """Return what each arm does, and where its synthetic images are from, if it has any.
+
+        Arms share generators and what is drawn from them, so that this follows from all of them.
+        """
+        arms = {arm.name: dataclasses.asdict(arm) for arm in self.study.arms}
+        images = {
+            "used": sorted({arm.synthetic for arm in self.study.arms if arm.needs_generator}),
+            "classes": list(self.generated),
+        }
+        for arm in self.study.arms:
+            del arms[arm.name]["summary"]
+            if arm.needs_generator:
+                provider = Registry.load().provider("generators", self.study.generator)
+                arms[arm.name]["images"] = {**images, "provider": provider}
+        found: dict[str, dict[str, Any]] = json.loads(json.dumps(arms))
+        return found
 
     @property
     def source_name(self) -> str:

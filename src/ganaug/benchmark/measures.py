@@ -33,11 +33,12 @@ class Measure:
     """What a measure says, and which way is better.
 
     part: the images that it is of. per_class: whether there is one of each class, too, as
-    ``NAME:CLASS``.
+    ``NAME:CLASS``. highest: what it can be at most; at least it is 0.
     """
 
     summary: str
     higher_is_better: bool = True
+    highest: float = 1.0
     part: str = "test"
     per_class: bool = True
 
@@ -73,6 +74,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             summary="squared distance of the probabilities from the truth, summed over classes "
             "(Brier 1950); halved for two classes",
             higher_is_better=False,
+            highest=2.0,
         ),
         "calibration_error": Measure(
             summary="mean distance between probability and frequency, in ten bins of equally "

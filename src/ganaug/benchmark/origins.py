@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["Origin"]
@@ -14,19 +14,26 @@ __all__ = ["Origin"]
 class Origin:
     """What results follow from.
 
-    fingerprint: the same where the outcomes would be, and only there. facts: what it was made
-    from (data, study, budget, seed, versions, ...), for people, as JSON takes it.
+    fingerprint: the same where the outcomes of an arm would be, and only there. facts: what it was
+    made from (data, study, budget, seed, versions, ...), for people, as JSON takes it. arms: what
+    each does, by name; outcomes of one follow from no other, so that more may join.
     """
 
     fingerprint: str
     facts: Mapping[str, Any]
+    arms: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def differences(self, other: Origin) -> list[str]:
-        """Return, in words, which facts another origin has otherwise; nothing where none differs.
+        """Return, in words, what another origin has otherwise; nothing where none differs.
 
-        Facts that one of them lacks come last: mostly they follow from another difference.
+        Facts that one of them lacks come last: mostly they follow from another difference. Arms
+        that only one of them has are no difference.
         """
-        known, given = _flat(self.facts), _flat(other.facts)
+        both = sorted(set(self.arms) & set(other.arms))
+        known, given = (
+            _flat({**each.facts, "arms": {name: each.arms[name] for name in both}})
+            for each in (self, other)
+        )
         names = [*known, *(name for name in given if name not in known)]
         differing = [name for name in names if known.get(name) != given.get(name)]
         return [

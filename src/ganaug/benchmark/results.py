@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
@@ -99,8 +100,14 @@ class Results:
         self._connection.close()
 
     def check(self, origin: Origin) -> None:
-        """Raise RunError, which says what differs, unless the results follow from this origin."""
-        if origin.fingerprint == self.origin.fingerprint:
+        """Raise RunError, which says what differs, unless the results follow from this origin.
+
+        Arms that it has beside those of the results are written down: they may join.
+        """
+        shared = set(origin.arms) & set(self.origin.arms)
+        same_arms = all(origin.arms[name] == self.origin.arms[name] for name in shared)
+        if origin.fingerprint == self.origin.fingerprint and same_arms:
+            self._let_join(origin)
             return
         differences = self.origin.differences(origin)
         named = "; ".join(differences[:_NAMED])
@@ -111,6 +118,17 @@ class Results:
             + (named or "its images, or the versions that it ran with, were others")
             + ". Give the options that it was begun with, or choose another --out."
         )
+
+    def _let_join(self, origin: Origin) -> None:
+        arms = {**origin.arms, **self.origin.arms}
+        if arms == self.origin.arms:
+            return
+        joined = replace(self.origin, arms=arms)
+        with _writing(self.path), self._connection:
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO meta VALUES (?, ?)", _meta_rows(joined)
+            )
+        self.origin = joined
 
     def add(self, outcome: Outcome) -> None:
         """Write an outcome, durably.
@@ -179,7 +197,8 @@ class Results:
                 f"version reads {SCHEMA}). Upgrade ganaug to read it."
             )
         with _reading(self.path):
-            origin = Origin(fingerprint=meta["fingerprint"], facts=facts)
+            arms = json.loads(meta["arms"])
+            origin = Origin(fingerprint=meta["fingerprint"], facts=facts, arms=arms)
             if dict(_meta_rows(origin)) != meta:
                 raise sqlite3.DatabaseError("what it was made from is not as it was written")
             (found,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone()
@@ -237,12 +256,13 @@ def _writing(path: Path) -> Iterator[None]:
 
 
 def _meta_rows(origin: Origin) -> list[tuple[str, str]]:
-    facts = json.dumps(origin.facts, sort_keys=True)
+    facts, arms = (json.dumps(each, sort_keys=True) for each in (origin.facts, origin.arms))
     return [
         ("schema", str(SCHEMA)),
         ("fingerprint", origin.fingerprint),
         ("facts", facts),
-        ("digest", _digest([origin.fingerprint, facts])),
+        ("arms", arms),
+        ("digest", _digest([origin.fingerprint, facts, arms])),
     ]
 
 

@@ -30,14 +30,19 @@ class PairedTest:
 
 
 def corrected_t(
-    differences: NDArray[np.float64], ratio: float, *, level: float = 0.05
+    differences: NDArray[np.float64],
+    ratio: float,
+    *,
+    level: float = 0.05,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> PairedTest:
     """Test whether differences (J,) have a mean of zero: the corrected resampled t-test.
 
     Cells share training images, so that their differences are not independent. Nadeau and Bengio
     (2003, section 3) take the variance of the mean as (1 / J + ratio) s^2, s^2 the sample variance
     and ratio that of test to training images, and a t-distribution with J - 1 degrees of freedom.
-    The interval is of level 1 - level, of this comparison alone.
+    The interval is of level 1 - level, of this comparison alone. bounds: what the mean can be; an
+    interval of few cells may reach beyond, and is cut there.
     """
     from scipy.special import stdtr, stdtrit
 
@@ -49,7 +54,8 @@ def corrected_t(
     error = spread * math.sqrt(1 / n + ratio)
     half = float(stdtrit(n - 1, 1 - level / 2)) * error
     p = 2 * float(stdtr(n - 1, -abs(mean) / error))
-    return PairedTest(n, mean, error, mean - half, mean + half, p)
+    low, high = max(mean - half, bounds[0]), min(mean + half, bounds[1])
+    return PairedTest(n, mean, error, low, high, p)
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -235,6 +235,7 @@ def _pairs(cells: Cells, against: Mapping[str, str], question: _Question) -> lis
     by_arm = {arm: [cells[arm][key] for key in keys] for arm in asked}
     values = {arm: question.values(of_arm) for arm, of_arm in by_arm.items()}
     draws = {arm: question.draws(of_arm) for arm, of_arm in by_arm.items()}
+    most = MEASURES[question.measure.partition(":")[0]].highest
     pairs = []
     for arm, reference in against.items():
         known = np.isfinite(values[arm]) & np.isfinite(values[reference])
@@ -247,7 +248,7 @@ def _pairs(cells: Cells, against: Mapping[str, str], question: _Question) -> lis
                 fraction=by_arm[arm][0].cell.fraction,
                 value=_mean(ours),
                 reference_value=_mean(theirs),
-                test=corrected_t(ours - theirs, ratio, level=question.level),
+                test=corrected_t(ours - theirs, ratio, level=question.level, bounds=(-most, most)),
                 interval=bootstrap_interval(draws[arm] - draws[reference], level=question.level),
             )
         )

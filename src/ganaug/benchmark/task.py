@@ -73,12 +73,12 @@ def map_classes(images: LabelledImages, classes: Mapping[str, str] | None) -> La
         return images
     names = tuple(dict.fromkeys(classes.values()))
     for name in names:
-        labels = [label for label, of_class in classes.items() if of_class == name]
-        if not set(labels) & set(images.class_names):
+        of_class = [label for label, its in classes.items() if its == name]
+        if not set(of_class) & set(images.class_names):
             raise ConfigError(
-                f"The study's class {name!r} is made of the label{'s' * (len(labels) > 1)} "
-                f"{', '.join(labels)}; these images have none of that name."
-                f"{nearest(labels[0], images.class_names)} Their labels are "
+                f"The study's class {name!r} is made of the label{'s' * (len(of_class) > 1)} "
+                f"{', '.join(of_class)}; these images have none of that name."
+                f"{nearest(of_class[0], images.class_names)} Their labels are "
                 f"{', '.join(images.class_names)}."
             )
     index_of = {name: index for index, name in enumerate(names)}

@@ -169,7 +169,8 @@ def benchmark(
         bool,
         typer.Option(
             "--resume",
-            help="Go on in DIR, with the same options; --repeats and --fraction may be more.",
+            help="Go on in DIR, with the same options; --arm, --repeats and --fraction may be "
+            "more.",
             rich_help_panel=_COMPUTING,
         ),
     ] = False,

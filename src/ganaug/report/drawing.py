@@ -31,10 +31,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """A curve: points (x, y, half of the spread of y)."""
+    """A curve: points (x, y, lowest y, highest y); NaN where an end is not known."""
 
     label: str
-    points: Sequence[tuple[float, float, float]]
+    points: Sequence[tuple[float, float, float, float]]
 
 
 def draw_forest(rows: Sequence[Row], *, title: str, unit: str) -> str:
@@ -93,9 +93,8 @@ def draw_curves(series: Sequence[Series], *, title: str, x_unit: str, y_unit: st
     """Draw values by training size, with bars of the spread over cells."""
     left, right, top, bottom = 64, _WIDTH - 200, 20, 320
     points = [point for each in series for point in each.points if math.isfinite(point[1])]
-    xs = sorted({x for x, _, _ in points})
-    ys = [y + sign * (0 if math.isnan(spread) else spread) for _, y, spread in points
-          for sign in (-1, 1)]  # fmt: skip
+    xs = sorted({x for x, *_ in points})
+    ys = [end for _, *ends in points for end in ends if math.isfinite(end)]
     across = _Scale(min(xs, default=0), max(xs, default=1), left, right, tuple(xs))
     up = _Scale.around(ys or [0.0, 1.0], bottom, top)
     parts = []
@@ -116,18 +115,18 @@ def _curve(series: Series, number: int, across: _Scale, up: _Scale, right: float
     colour = _COLOURS[number % len(_COLOURS)]
     shift = 3.0 * number  # so that bars of several arms do not hide each other
     known = [point for point in series.points if math.isfinite(point[1])]
-    path = " ".join(f"{across(x) + shift:.1f},{up(y):.1f}" for x, y, _ in known)
+    path = " ".join(f"{across(x) + shift:.1f},{up(y):.1f}" for x, y, *_ in known)
     dash = ("", "7 3", "2 3", "9 3 2 3")[number % 4]
     yield (
         f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2" '
         f'stroke-dasharray="{dash}"/>'
     )
-    for x, y, spread in known:
+    for x, y, low, high in known:
         at = across(x) + shift
-        if math.isfinite(spread):
+        if math.isfinite(low):
             yield (
-                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{up(y - spread):.1f}" '
-                f'y2="{up(y + spread):.1f}" stroke="{colour}"/>'
+                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{up(low):.1f}" y2="{up(high):.1f}" '
+                f'stroke="{colour}"/>'
             )
         yield f'<circle cx="{at:.1f}" cy="{up(y):.1f}" r="4" fill="{colour}"/>'
     y = 30.0 + 24 * number

@@ -100,7 +100,8 @@ def _curves(findings: Findings) -> str:
         points = []
         for fraction in findings.fractions:
             spread = findings.summary(arm, fraction).measures[measure]
-            points.append((findings.real_images(fraction), spread.mean, spread.half))
+            x = findings.real_images(fraction)
+            points.append((x, spread.mean, spread.low, spread.high))
         series.append(Series(label=arm, points=points))
     name, rare = measure.replace("_", " "), findings.study.rare
     return draw_curves(

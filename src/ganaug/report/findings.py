@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -38,25 +39,27 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A number over cells: its mean, standard deviation, and half of a 95 % interval of the mean.
+    """A number over cells: its mean, standard deviation, and a 95 % interval of the mean.
 
     NaN where there is none.
     """
 
     mean: float
-    deviation: float
-    half: float
+    deviation: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
 
     @classmethod
-    def of(cls, values: Sequence[float], ratio: float = 0.0) -> Spread:
-        """Sum up the values that are known; ratio: of test to training images, as `corrected_t`."""
+    def of(cls, values: Sequence[float], ratio: float = 0.0, most: float = math.inf) -> Spread:
+        """Sum up the values that are known, from 0 to `most`; ratio: as `corrected_t` has it."""
         known = np.array([value for value in values if np.isfinite(value)])
         if not len(known):
-            return cls(float("nan"), float("nan"), float("nan"))
-        deviation = float(known.std(ddof=1)) if len(known) > 1 else float("nan")
-        found = corrected_t(known, ratio)
-        half = float("nan") if found.high is None else found.high - found.mean
-        return cls(float(known.mean()), deviation, half)
+            return cls(math.nan)
+        deviation = float(known.std(ddof=1)) if len(known) > 1 else math.nan
+        found = corrected_t(known, ratio, bounds=(0.0, most))
+        if found.low is None or found.high is None:
+            return cls(found.mean, deviation)
+        return cls(found.mean, deviation, found.low, found.high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,8 +312,8 @@ class Findings:
                         name: {
                             "mean": _number(spread.mean),
                             "sd": _number(spread.deviation),
-                            "low": _number(spread.mean - spread.half),
-                            "high": _number(spread.mean + spread.half),
+                            "low": _number(spread.low),
+                            "high": _number(spread.high),
                         }
                         for name, spread in each.measures.items()
                     },
@@ -343,11 +346,15 @@ class Findings:
             fraction=fraction,
             cells=len(rows),
             measures={
-                name: Spread.of([values[name] for _, values in rows], share)
+                name: Spread.of([values[name] for _, values in rows], share, _most(name))
                 for name in self.values[0]
             },
             ratios={f"{ratio:g}": chosen.count(ratio) for ratio in sorted(set(chosen))},
         )
+
+
+def _most(measure: str) -> float:
+    return MEASURES[measure.partition(":")[0]].highest
 
 
 def _number(value: float) -> float | None:
