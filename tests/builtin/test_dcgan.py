@@ -402,11 +402,18 @@ def test_a_loss_brings_what_keeps_it_stable_unless_told() -> None:
         config = DCGANConfig(**fields)
         return config.spectral_norm, config.r1_gamma, config.r2_gamma
 
-    assert stabilisers(loss="bce") == (False, 1.0, 0.0)
+    assert stabilisers(loss="bce") == (False, None, 0.0)
     assert stabilisers(loss="hinge") == (True, 0.0, 0.0)
     assert stabilisers(loss="relativistic") == (False, 0.05, 0.05)
     assert stabilisers(loss="hinge", spectral_norm=False, r1_gamma=1.0) == (False, 1.0, 0.0)
     assert stabilisers(preset="radford") == (False, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("size", "gamma"), [(16, 0.25), (32, 1.0), (128, 16.0)])
+def test_r1_grows_with_the_pixels_unless_given(size: int, gamma: float) -> None:
+    assert make(spec(side=size), **SMALL).r1_gamma == gamma
+    assert make(spec(side=size), r1_gamma=0.5, **SMALL).r1_gamma == 0.5
+    assert make(spec(side=size), preset="radford", **SMALL).r1_gamma == 0.0
 
 
 @pytest.mark.parametrize(

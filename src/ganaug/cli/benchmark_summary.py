@@ -119,13 +119,15 @@ def header_pairs(request: BenchmarkRequest, experiment: Experiment) -> list[tupl
         ),
     ]
     if any(arm.needs_generator for arm in study.arms):
-        facts = [
+        settings = {**study.settings, **budget.settings}
+        described = [
             study.generator,
+            *(f"{name}={value}" for name, value in settings.items()),
             *([study.conditioning] if study.conditioning else []),
             *(f"filter {name}" for name in study.filters if name != "copies"),
             f"{budget.generator_images:,} images in each training part",
         ]
-        pairs.append(("Generator", ", ".join(facts)))
+        pairs.append(("Generator", ", ".join(described)))
     return pairs
 
 

@@ -69,8 +69,8 @@ PRESETS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
 #: What keeps each loss stable, unless the preset or the user says otherwise.
 STABILISERS: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {
-        # Mescheder et al. 2018, section 4.1; the gamma is of `benchmarks/few_images.py`.
-        "bce": {"spectral_norm": False, "r1_gamma": 1.0, "r2_gamma": 0.0},
+        # Mescheder et al. 2018, section 4.1; how much R1 follows from the size, see `DCGAN`.
+        "bce": {"spectral_norm": False, "r1_gamma": None, "r2_gamma": 0.0},
         # Miyato et al. 2018; no penalty, so nothing is differentiated twice.
         "hinge": {"spectral_norm": True, "r1_gamma": 0.0, "r2_gamma": 0.0},
         # Huang et al. 2024 (R3GAN).
@@ -95,7 +95,8 @@ class DCGANConfig(Config):
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # of Adam
     batch_size: int | None = Field(default=None, ge=1)  # None: 16, or what the preset has
     spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
-    r1_gamma: float | None = Field(default=None, ge=0.0)  # None: 1; relativistic 0.05, hinge 0
+    # None: 1 at 32 px and in proportion to the pixels; relativistic 0.05, hinge 0
+    r1_gamma: float | None = Field(default=None, ge=0.0)
     r2_gamma: float | None = Field(default=None, ge=0.0)  # None: 0.05 with relativistic, else 0
     penalty_every: int = Field(default=4, ge=1)  # steps, at random (Karras et al. 2020, "lazy")
     diffaugment: tuple[Policy, ...] = ("translation",)  # Zhao et al. 2020

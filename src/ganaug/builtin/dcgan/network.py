@@ -95,6 +95,10 @@ class DCGAN(Generator):
             for module in list(self.discriminator.modules()):
                 if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding | Down):
                     spectral_norm(module)
+        # In proportion to the pixels, as the squared gradient that it holds down (Karras et al.
+        # 2020a, whose StyleGAN2 does so); 1 at 32 px is of `benchmarks/few_images.py`.
+        pixels = spec.height * spec.width
+        self.r1_gamma = pixels / 32**2 if config.r1_gamma is None else config.r1_gamma
         self.augment = DiffAugment(config.diffaugment)
         self.register_buffer("epoch", torch.tensor(-1))
         self.register_buffer("real_label", torch.tensor(1.0))
@@ -194,7 +198,7 @@ class DCGAN(Generator):
     ) -> dict[str, Tensor]:
         """R1 and R2, on one step in `penalty_every` and as many times as strong."""
         every = self.config.penalty_every
-        gammas = {"r1": self.config.r1_gamma, "r2": self.config.r2_gamma}
+        gammas = {"r1": self.r1_gamma, "r2": self.config.r2_gamma}
         wanted = {name: gamma for name, gamma in gammas.items() if gamma}
         if not wanted or torch.rand((), generator=rng) * every >= 1:
             return {}
