@@ -30,6 +30,7 @@ def augmenter(**changed):
         "config": {"width": 4, "latent_dim": 8},
         "total_images": 64,
         "random_state": 0,
+        "conditioning": "conditional",
         "filter": None,
         "precision": "32-true",
     }

@@ -15,7 +15,7 @@ from ganaug import History, LabelledImages, Registry, SyntheticAugmenter, Traini
 from ganaug.checkpoints import read_tensors
 from ganaug.errors import ConfigError, DataError
 from ganaug.fitting import copies_of, fit_part, plan_validations, start_training
-from ganaug.parts import Part, plan_parts, time_share
+from ganaug.parts import Part, plan_parts, time_share, with_conditioning
 from ganaug.recipes import Recipe, policies_of
 from ganaug.runs import Run
 from ganaug.stopping import Progress
@@ -68,6 +68,62 @@ def test_all_classes_come_first_as_one_and_then_each(registry):
     assert [len(part.images) for part in parts] == [24, 8, 8, 8]
     assert parts[0].images.labels.tolist() == [0] * 24
     assert len(copies_of(parts).bundles) == 24
+
+
+@pytest.mark.parametrize(
+    ("generator", "classes", "expected"),
+    [
+        ("dcgan", [1], "pretrain-finetune"),
+        ("dcgan", [0, 2], "pretrain-finetune"),
+        ("dcgan", [0, 1, 2], "conditional"),
+        ("pggan", [1], "conditional"),
+        ("aegan", [1], "conditional"),
+    ],
+)
+def test_where_classes_can_learn_from_others_that_is_the_default(
+    registry, generator, classes, expected
+):
+    asked = recipe(generator, conditioning="conditional")
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    found = with_conditioning(asked, images(), classes, registry)
+    assert found == asked.model_copy(update={"conditioning": expected})
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_class_without_images_is_no_other_class(registry):
+    given = images().subset(np.flatnonzero(images().labels < 2))
+    asked = recipe(conditioning="conditional")
+    assert with_conditioning(asked, given, [0, 1], registry).conditioning == "conditional"
+
+
+@pytest.mark.parametrize(
+    ("asked", "strategy", "expected"),
+    [
+        (None, "auto", "pretrain-finetune"),
+        (None, "all", "conditional"),
+        ("conditional", "auto", "conditional"),
+    ],
+)
+def test_an_augmenter_learns_rare_classes_from_all_unless_told(
+    tmp_path, asked, strategy, expected
+):
+    given = images(30)
+    rows = np.r_[np.flatnonzero(given.labels != 2), np.flatnonzero(given.labels == 2)[:4]]
+    dataset = [(given.pixels[row], int(given.labels[row])) for row in rows]
+    target = dict.fromkeys(range(3), 12) if strategy == "all" else strategy
+    augmenter = SyntheticAugmenter(
+        "dcgan",
+        config=GENERATORS["dcgan"],
+        conditioning=asked,
+        sampling_strategy=target,
+        total_images=16,
+        filter=None,
+        random_state=0,
+    ).fit(dataset)
+    assert augmenter.conditioning == asked
+    augmenter.save(tmp_path / "run")
+    assert Run.open(tmp_path / "run").config.recipe.conditioning == expected
 
 
 def test_a_class_has_a_quarter_of_the_pretrainings_images_and_time(registry):

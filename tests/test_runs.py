@@ -17,7 +17,12 @@ from ganaug.runs import Run
 def saved(tmp_path_factory):
     images = make_images(24, classes=2).subset([*range(0, 24, 2), 1, 3, 5, 7])
     augmenter = SyntheticAugmenter(
-        "dcgan", config={"width": 4}, total_images=32, random_state=0, filter="copies"
+        "dcgan",
+        config={"width": 4},
+        conditioning="conditional",
+        total_images=32,
+        random_state=0,
+        filter="copies",
     ).fit(images, groups=[f"patient {row}" for row in range(16)])
     path = tmp_path_factory.mktemp("runs") / "saved"
     augmenter.save(path)

@@ -26,7 +26,7 @@ from ganaug.items import ItemFormat
 from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset
 from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
-from ganaug.parts import Part, plan_parts
+from ganaug.parts import Part, plan_parts, with_conditioning
 from ganaug.recipes import Recipe, policies_of, with_validation
 from ganaug.registry import Registry
 from ganaug.run_config import describe_run
@@ -52,9 +52,10 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
     config: fields of the plugin's config.
     size: pixels a side to train at; images come out at their original size all the same. None
         for the images' own size, or the next power of two where the generator needs one.
-    conditioning: "conditional" (default: one generator, told the class), "per-class" (one each) or
+    conditioning: "conditional" (one generator, told the class), "per-class" (one each) or
         "pretrain-finetune" (one each, which goes on from a training on all images that `fit` is
-        given, those of classes that do not grow included).
+        given, those of classes that do not grow included). None for "pretrain-finetune" where
+        some class does not grow and the generator's training has no stages, else "conditional".
     sampling_strategy: imbalanced-learn's: a float, "auto", "minority", "not minority",
         "not majority", "all", a dict of final counts by class name or index, or a callable.
     ratio: in batch mode, the probability that an image of a grown class is replaced.
@@ -216,6 +217,8 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
         training = images
         if len(validation):
             training = images.subset(np.flatnonzero(splits == "training"))
+        if built is None and self.conditioning is None:
+            recipe = with_conditioning(recipe, training, grown, registry)
         chosen = training.only(grown)
         parts = plan_parts(chosen, recipe, registry, built, pretraining=training)
         validations = plan_validations(

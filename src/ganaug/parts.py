@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ganaug.errors import ConfigError, DataError, PluginError, ShapeError
+import numpy as np
+
+from ganaug.config import Config
+from ganaug.errors import ConfigError, DataError, GanaugError, PluginError, ShapeError
 from ganaug.generator import Generator
 from ganaug.randomness import seeded
-from ganaug.recipes import Recipe, resolve_config, seed_of
+from ganaug.recipes import Conditioning, Recipe, resolve_config, seed_of
 from ganaug.registry import Registry
 from ganaug.selection import check_selection
 from ganaug.spec import ImageSpec, LabelledImages
@@ -23,6 +26,7 @@ __all__ = [
     "plan_parts",
     "time_share",
     "total_images",
+    "with_conditioning",
 ]
 
 #: What `total_images` is when neither images nor minutes are given: minutes at 32 px on a laptop.
@@ -33,6 +37,9 @@ DEFAULT_TOTAL_IMAGES = 100_000
 FINE_TUNING_SHARE = 0.25
 
 _SMALLEST, _LARGEST = 16, 256
+
+#: Training images after which every stage has begun.
+_LATE = 2**40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +74,40 @@ def time_share(part: Part, parts: Sequence[Part]) -> float:
     return part.weight / sum(each.weight for each in parts)
 
 
+def with_conditioning(
+    recipe: Recipe, images: LabelledImages, classes: Sequence[int], registry: Registry
+) -> Recipe:
+    """Return the recipe with the way of conditioning of those who name none.
+
+    "pretrain-finetune" where only some of the classes are learned, so that the others have
+    something to teach; "conditional" otherwise, and for a generator whose training has stages, as
+    two trainings of one need not meet in the same. images: all training rows. classes: that are
+    learned, by index. `python benchmarks/few_images.py` is what this follows from.
+
+    Raises what building a generator raises.
+    """
+    others = set(np.unique(images.labels).tolist()) - set(classes)
+    some = np.concatenate(
+        [np.flatnonzero(images.labels == label)[:2] for label in np.unique(images.labels)]
+    )
+    chosen: Conditioning = "conditional"
+    if others and not _has_stages(recipe, images.subset(some).as_one_class(), registry):
+        chosen = "pretrain-finetune"
+    return recipe.model_copy(update={"conditioning": chosen})
+
+
+def _has_stages(recipe: Recipe, images: LabelledImages, registry: Registry) -> bool:
+    """Return whether a generator's phases change in the course of its training."""
+    config = resolve_config(registry, recipe)
+    with seeded(0):
+        generator, loaded = _build(_builder(recipe, config, registry), images, recipe.size)
+        try:
+            generator.advance(0, loaded)
+            return generator.advance(_LATE, loaded)
+        except GanaugError:  # as of stages that so few images are not enough for
+            return True
+
+
 def plan_parts(
     images: LabelledImages,
     recipe: Recipe,
@@ -92,14 +133,7 @@ def plan_parts(
             )
         loaded = load_at(images, *built.spec.shape[1:])
         return [Part(index=None, name="all", images=loaded, generator=built)]
-    config = resolve_config(registry, recipe)
-
-    def build(spec: ImageSpec) -> Generator:
-        generators = registry.generators
-        generator = generators.make(recipe.generator, lambda it: it.build(config, spec), Generator)
-        _check_device(generator, recipe.generator, registry)
-        return generator
-
+    build = _builder(recipe, resolve_config(registry, recipe), registry)
     parts = []
     for index, chosen in _divide(images, recipe, images if pretraining is None else pretraining):
         with seeded(seed_of(recipe, index, purpose=0)):
@@ -111,6 +145,20 @@ def plan_parts(
         parts[1:] = [replace(part, role="fine-tuning") for part in parts[1:]]
         _check_stages(parts, recipe)
     return parts
+
+
+def _builder(
+    recipe: Recipe, config: Config, registry: Registry
+) -> Callable[[ImageSpec], Generator]:
+    """Return what builds the recipe's generator for images of a spec."""
+
+    def build(spec: ImageSpec) -> Generator:
+        generators = registry.generators
+        generator = generators.make(recipe.generator, lambda it: it.build(config, spec), Generator)
+        _check_device(generator, recipe.generator, registry)
+        return generator
+
+    return build
 
 
 def _check_device(generator: Generator, name: str, registry: Registry) -> None:

@@ -44,5 +44,6 @@ def photos(tmp_path, monkeypatch):
 @pytest.fixture
 def fitted(ganaug, photos):
     """A run of the rare class."""
-    assert ganaug("fit", photos, "--out", "run", "--class", "rare", *TINY).code == 0
+    alone = ("--class", "rare", "--conditioning", "conditional")
+    assert ganaug("fit", photos, "--out", "run", *alone, *TINY).code == 0
     return Path("run")

@@ -195,7 +195,7 @@ def test_options_change_the_study_and_its_budget(ganaug, made):
     options = ("--generator", "aegan", "--set", "latent_dim=8", "--images", 32, "--steps", 7)
     result = ganaug("benchmark", "photos", "--out", "out", *TINY, *options)
     assert result.code == 0
-    assert "aegan, 32 images in each training part" in result.out
+    assert "aegan, latent_dim=8, 32 images in each training part" in result.out
     assert "7 steps" in result.out
     with Results("out/results.sqlite") as results:
         assert results.origin.facts["study"]["settings"] == {"latent_dim": "8"}

@@ -379,7 +379,7 @@ def test_a_policy_that_reads_scores_has_them_and_stops(ganaug, many):
         (("--metric", "kidd"), "Did you mean 'kid'"),
         (("--extractor", "random"), "random-conv"),
         (("--metric", "kid:subset_size=99"), "8 validation images of all classes, too few"),
-        (("--metric", "kid", "--class", "rare"), "there are 3 of all classes"),
+        (("--metric", "kid", "--class", "rare"), "there are 3 of class 'rare'"),
     ],
 )
 def test_scores_that_cannot_be_are_refused_before_anything_is_written(

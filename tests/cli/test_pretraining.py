@@ -66,6 +66,15 @@ def test_a_run_has_a_generator_a_class_and_the_pretraining_beside_them(ganaug, p
     assert ganaug("evaluate", "run", "--data", photos, "--metric", "colour-stats").code == 0
 
 
+@pytest.mark.parametrize(
+    ("classes", "expected"), [(("--class", "rare"), "pretrain-finetune"), ((), "conditional")]
+)
+def test_a_class_that_is_named_learns_from_the_others_too(ganaug, photos, classes, expected):
+    result = ganaug("fit", photos, "--out", "a", *TINY[:-2], "--images", 32, *classes)
+    assert result.code == 0, result.err
+    assert Run.open("a").config.recipe.conditioning == expected
+
+
 def test_pretraining_changes_what_a_class_learns(ganaug, photos):
     ganaug("fit", photos, "--out", "a", *TINY, "--images", 128)
     ganaug("fit", photos, "--out", "b", *TINY[:-2], "--conditioning", "per-class", "--images", 32)

@@ -245,11 +245,12 @@ class Experiment:
         task = workspace.task
         build_classifier(self.classifier, task.channels, task.size, len(images.class_names), 0)
         if any(arm.needs_generator for arm in self.study.arms):
-            from ganaug.benchmark.generators import make_recipe, plan
+            from ganaug.benchmark.generators import plan, recipe_for
 
             registry = workspace.registry
-            recipe = make_recipe(self.study, self.budget, registry)
-            plan(images, generated_classes(images, self.study), recipe, registry)
+            classes = generated_classes(images, self.study)
+            recipe = recipe_for(images, classes, self.study, self.budget, registry)
+            plan(images, classes, recipe, registry)
 
 
 def _open(source: str | LabelledImages, fields: Mapping[str, str]) -> LabelledImages:

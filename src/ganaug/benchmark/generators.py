@@ -20,7 +20,7 @@ from ganaug.files import new_folder
 from ganaug.filters import FILTERS
 from ganaug.fitting import fit_part, make_model, rows_for_filters, start_training
 from ganaug.hashes import hash_images
-from ganaug.parts import Part, plan_parts
+from ganaug.parts import Part, plan_parts, with_conditioning
 from ganaug.randomness import class_seed
 from ganaug.recipes import Recipe
 from ganaug.run_config import describe_run
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from ganaug.spec import LabelledImages
     from ganaug.study import Budget, Study
 
-__all__ = ["Drawn", "Request", "draw", "make_recipe", "plan", "provide"]
+__all__ = ["Drawn", "Request", "draw", "make_recipe", "plan", "provide", "recipe_for"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,7 +92,7 @@ class Drawn:
 
 
 def make_recipe(study: Study, budget: Budget, registry: Registry, seed: int = 0) -> Recipe:
-    """Return the recipe of a study's generator.
+    """Return the recipe of a study's generator; of "conditional" where the study says nothing.
 
     Raises ConfigError for a setting that the generator does not have or a filter there is not,
     UnknownPluginError for a generator there is not.
@@ -117,6 +117,24 @@ def make_recipe(study: Study, budget: Budget, registry: Registry, seed: int = 0)
             "random_state": seed,
         }
     )
+
+
+def recipe_for(
+    images: LabelledImages,
+    classes: Sequence[int],
+    study: Study,
+    budget: Budget,
+    registry: Registry,
+    seed: int = 0,
+) -> Recipe:
+    """Return the recipe of a study's generator of some classes, by index, of the images.
+
+    Raises what `make_recipe` and, where the study leaves conditioning open, building it raise.
+    """
+    recipe = make_recipe(study, budget, registry, seed)
+    if study.conditioning is not None:
+        return recipe
+    return with_conditioning(recipe, images, classes, registry)
 
 
 def plan(

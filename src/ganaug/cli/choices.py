@@ -9,7 +9,8 @@ __all__ = ["CONDITIONING_HELP", "FILTER_HELP", "Conditioning", "Filter", "filter
 
 CONDITIONING_HELP = (
     "One generator that is told the class, one for each class, or one for each that goes on from "
-    "a training on all of them."
+    "a training on all of them. The last, where some classes get no generator and the training has "
+    "no stages; else the first."
 )
 FILTER_HELP = (
     "What samples must pass beside the copy gate, which always is there: a classifier that may "

@@ -24,13 +24,13 @@ _EPILOG = """[bold]Example[/bold]
 
   ganaug demo --out out/demo"""
 
-# Forty images of 16x16 pixels: a small network learns them in a minute at a high learning rate.
+# Images of 16x16 pixels: a small network learns them in a minute at a high learning rate.
 _SETTINGS = (
     "width=16",
     "generator_learning_rate=0.001",
     "discriminator_learning_rate=0.001",
 )
-_TOTAL_IMAGES = 48_000
+_TOTAL_IMAGES = 32_000
 _CLASSIFIER_STEPS = 300
 _SEEDS = (0, 1, 2)
 _SHOWN = 12

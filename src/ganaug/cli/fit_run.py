@@ -14,7 +14,7 @@ from ganaug.cli.tensorboard import check_tensorboard
 from ganaug.errors import ConfigError, RunError
 from ganaug.fitting import rows_for_filters
 from ganaug.hashes import hash_images
-from ganaug.parts import Part, plan_parts
+from ganaug.parts import Part, plan_parts, with_conditioning
 from ganaug.recipes import Recipe
 from ganaug.registry import Registry
 from ganaug.run_config import describe_run
@@ -54,6 +54,10 @@ def fit_run(request: FitRequest) -> int:
             random_state=recipe.random_state,
             validate=recipe.eval_every is not None,
         )
+        if request.conditioning is None:
+            classes = class_indices(request.classes or images.class_names, images.class_names)
+            training = training_rows(images, splits)
+            recipe = with_conditioning(recipe, training, classes, registry)
         rows = _Rows(images, splits, request.classes, recipe)
     session = _session(request, rows, recipe, registry, request.data, request.fields)
     session.begin()
