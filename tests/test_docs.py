@@ -2,7 +2,7 @@
 
 Some things are changed before an example runs, so that it takes seconds: a budget of training
 images (``total_images=...``, ``--images``) becomes 64, ``--minutes`` becomes ``--images 64``, and
-scores are computed every 32 images (``--eval-every``); a benchmark has two folds and eight steps.
+scores are computed every 16 images (``--eval-every``); a benchmark has two folds and eight steps.
 Examples of one page share a folder and their variables.
 """
 
@@ -163,7 +163,7 @@ def write_films(rng):
 
 def small(text):
     text = re.sub(r"\btotal_images=[\d_]+", "total_images=64", text)
-    text = re.sub(r"--eval-every \d+", "--eval-every 32", text)
+    text = re.sub(r"--eval-every \d+", "--eval-every 16", text)
     tiny = "--folds 2 --repeats 1 --steps 8"
     text = re.sub(r"--folds \d+ --repeats \d+ --steps \d+", tiny, text)
     text = re.sub(

@@ -105,9 +105,7 @@ def test_a_class_without_images_is_no_other_class(registry):
         ("conditional", "auto", "conditional"),
     ],
 )
-def test_an_augmenter_learns_rare_classes_from_all_unless_told(
-    tmp_path, asked, strategy, expected
-):
+def test_an_augmenter_learns_rare_classes_from_all_unless_told(tmp_path, asked, strategy, expected):
     given = images(30)
     rows = np.r_[np.flatnonzero(given.labels != 2), np.flatnonzero(given.labels == 2)[:4]]
     dataset = [(given.pixels[row], int(given.labels[row])) for row in rows]

@@ -110,11 +110,12 @@ def benchmark(
         ),
     ] = None,
     conditioning: Annotated[
-        Conditioning | None, typer.Option(help=CONDITIONING_HELP, rich_help_panel=_COMPARED)
+        Conditioning | None,
+        typer.Option(metavar="WAY", help=CONDITIONING_HELP, rich_help_panel=_COMPARED),
     ] = None,
     filters: Annotated[
         list[Filter] | None,
-        typer.Option("--filter", help=FILTER_HELP, rich_help_panel=_COMPARED),
+        typer.Option("--filter", metavar="NAME", help=FILTER_HELP, rich_help_panel=_COMPARED),
     ] = None,
     budget: Annotated[
         _Budget,

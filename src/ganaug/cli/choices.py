@@ -8,13 +8,13 @@ from enum import StrEnum
 __all__ = ["CONDITIONING_HELP", "FILTER_HELP", "Conditioning", "Filter", "filter_names"]
 
 CONDITIONING_HELP = (
-    "One generator that is told the class, one for each class, or one for each that goes on from "
-    "a training on all of them. The last, where some classes get no generator and the training has "
-    "no stages; else the first."
+    "conditional: one generator that is told the class; per-class: one for each; "
+    "pretrain-finetune: one for each, after a training on all classes. Unless given, the last "
+    "where some classes get none and the training has no stages, else the first."
 )
 FILTER_HELP = (
-    "What samples must pass beside the copy gate, which always is there: a classifier that may "
-    "take them for another class, or the discriminator. Repeatable."
+    "What samples must pass beside the copy gate, which always is there: classifier, which may "
+    "take them for another class, or discriminator. Repeatable."
 )
 
 

@@ -82,7 +82,8 @@ def fit(
         ),
     ] = None,
     conditioning: Annotated[
-        Conditioning | None, typer.Option(help=CONDITIONING_HELP, rich_help_panel=_MODEL)
+        Conditioning | None,
+        typer.Option(metavar="WAY", help=CONDITIONING_HELP, rich_help_panel=_MODEL),
     ] = None,
     select: Annotated[
         _Select | None,
@@ -90,7 +91,7 @@ def fit(
     ] = None,
     filters: Annotated[
         list[Filter] | None,
-        typer.Option("--filter", help=FILTER_HELP, rich_help_panel=_MODEL),
+        typer.Option("--filter", metavar="NAME", help=FILTER_HELP, rich_help_panel=_MODEL),
     ] = None,
     eval_every: Annotated[
         int | None,
