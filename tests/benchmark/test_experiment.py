@@ -335,6 +335,16 @@ def test_the_fingerprint_changes_with_what_outcomes_follow_from(tmp_path, change
     assert make_experiment(tmp_path, **changes).fingerprint != kept.fingerprint
 
 
+def test_conditioning_that_a_study_leaves_open_is_said(tmp_path):
+    def conditioning(*names, **changes):
+        return make_experiment(tmp_path, study=study_of(*names, **changes)).study.conditioning
+
+    assert conditioning("untreated") is None
+    assert conditioning("untreated", "synthetic") == "pretrain-finetune"
+    assert conditioning("untreated", "synthetic-only") == "conditional"
+    assert conditioning("untreated", "synthetic", conditioning="per-class") == "per-class"
+
+
 def test_arms_are_no_part_of_it_and_with_them_comes_what_they_share(tmp_path):
     def arms_of(*names):
         experiment = make_experiment(tmp_path, study=study_of(*names))

@@ -210,4 +210,4 @@ def test_a_wrong_part_of_a_recipe_is_named(changes, error, says):
 def test_a_size_that_the_generator_cannot_take_is_found_before_training():
     study = replace(STUDY, generator_size=20)
     with pytest.raises(ShapeError, match="power of two"):
-        plan(blobs(), (0, 1), make_recipe(study, BUDGET, REGISTRY), REGISTRY)
+        plan(blobs(), study, BUDGET, REGISTRY)

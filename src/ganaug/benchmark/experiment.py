@@ -125,8 +125,7 @@ class Experiment:
             digest=_digest(opened, hashes),
             rows=_digest(opened, None),
         )
-        experiment._check(opened)
-        return experiment
+        return dataclasses.replace(experiment, study=experiment._checked(opened))
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -149,7 +148,7 @@ class Experiment:
         import torch
 
         study = dataclasses.asdict(self.study)
-        for name in (*_FOR_PEOPLE, "arms", "classifier"):
+        for name in (*_FOR_PEOPLE, "arms", "classifier", "conditioning"):
             del study[name]
         budget = dataclasses.asdict(self.budget)
         del budget["repeats"], budget["fractions"]
@@ -200,6 +199,7 @@ class Experiment:
         images = {
             "used": sorted({arm.synthetic for arm in self.study.arms if arm.needs_generator}),
             "classes": list(self.generated),
+            "conditioning": self.study.conditioning,
         }
         for arm in self.study.arms:
             del arms[arm.name]["summary"]
@@ -231,8 +231,11 @@ class Experiment:
             )
         return Workspace(self, images)
 
-    def _check(self, images: LabelledImages) -> None:
-        """Try what every cell will need, on the images: all folds, classifier and generator."""
+    def _checked(self, images: LabelledImages) -> Study:
+        """Try what every cell will need, on the images: all folds, classifier and generator.
+
+        Returns the study with the way of conditioning that it leaves open.
+        """
         from ganaug.benchmark.classifiers import build_classifier
         from ganaug.benchmark.measures import check_measure
         from ganaug.benchmark.workspace import Workspace
@@ -244,13 +247,12 @@ class Experiment:
         check_measure(self.study.measure, images.class_names)
         task = workspace.task
         build_classifier(self.classifier, task.channels, task.size, len(images.class_names), 0)
-        if any(arm.needs_generator for arm in self.study.arms):
-            from ganaug.benchmark.generators import plan, recipe_for
+        if not any(arm.needs_generator for arm in self.study.arms):
+            return self.study
+        from ganaug.benchmark.generators import plan
 
-            registry = workspace.registry
-            classes = generated_classes(images, self.study)
-            recipe = recipe_for(images, classes, self.study, self.budget, registry)
-            plan(images, classes, recipe, registry)
+        recipe = plan(images, self.study, self.budget, workspace.registry)
+        return dataclasses.replace(self.study, conditioning=recipe.conditioning)
 
 
 def _open(source: str | LabelledImages, fields: Mapping[str, str]) -> LabelledImages:

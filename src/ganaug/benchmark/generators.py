@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import ganaug
+from ganaug.benchmark.amounts import generated_classes
 from ganaug.benchmark.locks import hold
 from ganaug.errors import ConfigError, LeakageError, nearest
 from ganaug.files import new_folder
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from ganaug.spec import LabelledImages
     from ganaug.study import Budget, Study
 
-__all__ = ["Drawn", "Request", "draw", "make_recipe", "plan", "provide", "recipe_for"]
+__all__ = ["Drawn", "Request", "draw", "make_recipe", "plan", "provide"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -119,31 +120,19 @@ def make_recipe(study: Study, budget: Budget, registry: Registry, seed: int = 0)
     )
 
 
-def recipe_for(
-    images: LabelledImages,
-    classes: Sequence[int],
-    study: Study,
-    budget: Budget,
-    registry: Registry,
-    seed: int = 0,
-) -> Recipe:
-    """Return the recipe of a study's generator of some classes, by index, of the images.
+def plan(images: LabelledImages, study: Study, budget: Budget, registry: Registry) -> Recipe:
+    """Build, on two images a class, what would be trained; raise what `plan_parts` raises.
 
-    Raises what `make_recipe` and, where the study leaves conditioning open, building it raise.
+    Returns the recipe, with the way of conditioning that the study leaves open.
     """
-    recipe = make_recipe(study, budget, registry, seed)
-    if study.conditioning is not None:
-        return recipe
-    return with_conditioning(recipe, images, classes, registry)
-
-
-def plan(
-    images: LabelledImages, classes: Sequence[int], recipe: Recipe, registry: Registry
-) -> None:
-    """Build, on two images a class, what would be trained; raise what `plan_parts` raises."""
+    classes = generated_classes(images, study)
+    recipe = make_recipe(study, budget, registry)
+    if study.conditioning is None:
+        recipe = with_conditioning(recipe, images, classes, registry)
     of_class = (np.flatnonzero(images.labels == index)[:2] for index in np.unique(images.labels))
     some = images.subset(np.concatenate(list(of_class)))
     plan_parts(some.only(classes), recipe, registry, pretraining=some)
+    return recipe
 
 
 def provide(request: Request, folder: Path) -> Run:

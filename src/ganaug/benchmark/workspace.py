@@ -14,7 +14,7 @@ from ganaug.benchmark.amounts import amounts, candidates, generated_classes, mos
 from ganaug.benchmark.choosing import choose_ratio
 from ganaug.benchmark.classifiers import build_classifier
 from ganaug.benchmark.classify import TrainingSet, predict, train_classifier
-from ganaug.benchmark.generators import Drawn, Request, draw, provide, recipe_for
+from ganaug.benchmark.generators import Drawn, Request, draw, make_recipe, provide
 from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
 from ganaug.benchmark.protocol import Fold, Protocol
 from ganaug.benchmark.task import Task
@@ -119,14 +119,12 @@ class Workspace:
         """Return the images of the part's generator; those of the last part are at hand."""
         experiment, cell = self.experiment, part.cell
         seed = self._seed(_GENERATOR, cell)
-        images, study = self.task.images, experiment.study
-        classes = generated_classes(images, study)
         request = Request(
-            images=images,
+            images=self.task.images,
             rows=part.rows,
             held_out=part.held_out,
-            classes=classes,
-            recipe=recipe_for(images, classes, study, experiment.budget, self.registry, seed),
+            classes=generated_classes(self.task.images, experiment.study),
+            recipe=make_recipe(experiment.study, experiment.budget, self.registry, seed),
             registry=self.registry,
             source=experiment.source_name,
             fields=experiment.fields,
