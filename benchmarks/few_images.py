@@ -93,6 +93,14 @@ class Treatment:
 TREATMENTS = (
     Treatment(name="conditional", filters=("classifier", "discriminator")),
     Treatment(name="r1_gamma=0.05", settings=("r1_gamma=0.05",)),
+    Treatment(
+        name="pretrain-finetune, r1_gamma=0.05",
+        conditioning="pretrain-finetune",
+        settings=("r1_gamma=0.05",),
+    ),
+    Treatment(
+        name="per-class, r1_gamma=0.05", conditioning="per-class", settings=("r1_gamma=0.05",)
+    ),
     Treatment(name="per-class", conditioning="per-class"),
     Treatment(name="pretrain-finetune", conditioning="pretrain-finetune"),
     Treatment(name="radford", settings=("preset=radford",)),
@@ -374,21 +382,19 @@ def _range(values: Sequence[float]) -> str:
 
 
 def _against_radford(rows: Sequence[Row]) -> list[str]:
-    """Say how the default recipe stands to the preset of Radford et al. at equal time."""
+    """Say how both ways of conditioning stand to the preset of Radford et al. at equal time."""
+    pooled = [row for row in rows if row.class_ == POOLED]
     lines = []
-    for minutes in sorted({row.minutes for row in rows}):
+    for minutes in sorted({row.minutes for row in pooled}):
         kid = {
-            name: [
-                row.kid
-                for row in rows
-                if (row.minutes, row.treatment, row.class_) == (minutes, name, POOLED)
-            ]
-            for name in ("conditional", "radford")
+            name: [row.kid for row in pooled if (row.minutes, row.treatment) == (minutes, name)]
+            for name in ("conditional", "pretrain-finetune", "radford")
         }
-        if all(kid.values()):
-            share = np.median(kid["conditional"]) / np.median(kid["radford"])
-            text = f"{minutes:g} minutes: KID of the default recipe is {share:.2f} of radford's."
-            lines += [text, ""]
+        theirs = kid.pop("radford")
+        for name, ours in kid.items():
+            if ours and theirs:
+                share = np.median(ours) / np.median(theirs)
+                lines += [f"{minutes:g} minutes: KID of {name} is {share:.2f} of radford's.", ""]
     return lines
 
 

@@ -91,6 +91,22 @@ def test_where_classes_can_learn_from_others_that_is_the_default(
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_who_has_an_advance_has_stages_unless_it_says_otherwise(registry):
+    class Scheduled(TinyGAN):
+        def advance(self, images_seen, images):
+            raise RuntimeError("asked before it is trained")
+
+    class Declared(Scheduled):
+        has_stages = False
+
+    spec = images().load().spec
+    assert [kind(spec).has_stages for kind in (TinyGAN, Scheduled, Declared)] == [
+        False,
+        True,
+        False,
+    ]
+
+
 def test_a_class_without_images_is_no_other_class(registry):
     given = images().subset(np.flatnonzero(images().labels < 2))
     asked = recipe(conditioning="conditional")

@@ -104,14 +104,15 @@ def _check_evaluated(recipe: Recipe, parts: Sequence[Part]) -> None:
         total = total_images(recipe, part)
         if total is None or total >= every:
             continue
-        of = ""
+        of = otherwise = ""
         if part.role == "fine-tuning":
             share = f"{FINE_TUNING_SHARE:.0%} of the pretraining's"
             of = f" of the fine-tuning of each class, {share},"
+            otherwise = ", or train all classes as one (--conditioning conditional)"
         raise ConfigError(
             f"select='best' needs an evaluation, and the {total:,} training images{of} end before "
             f"the first, at {every:,}. Train for longer, or evaluate more often (--eval-every N, "
-            "eval_every=N)."
+            f"eval_every=N){otherwise}."
         )
 
 

@@ -81,6 +81,15 @@ class Generator(nn.Module, ABC):
         """
         return False
 
+    @property
+    def has_stages(self) -> bool:
+        """Whether `advance` may ever return True: then two trainings need not be at one stage.
+
+        Unless told, so is every generator that has an `advance` of its own. Where it has none,
+        rare classes can go on from a training on all, which is what is done unless told.
+        """
+        return type(self).advance is not Generator.advance
+
     @abstractmethod
     def sample(self, labels: Tensor, *, rng: torch.Generator) -> Tensor:
         """Draw an image a label.

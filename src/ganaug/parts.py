@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ganaug.config import Config
-from ganaug.errors import ConfigError, DataError, GanaugError, PluginError, ShapeError
+from ganaug.errors import ConfigError, DataError, PluginError, ShapeError
 from ganaug.generator import Generator
 from ganaug.randomness import seeded
 from ganaug.recipes import Conditioning, Recipe, resolve_config, seed_of
@@ -37,9 +37,6 @@ DEFAULT_TOTAL_IMAGES = 100_000
 FINE_TUNING_SHARE = 0.25
 
 _SMALLEST, _LARGEST = 16, 256
-
-#: Training images after which every stage has begun.
-_LATE = 2**40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,25 +84,17 @@ def with_conditioning(
     Raises what building a generator raises.
     """
     others = set(np.unique(images.labels).tolist()) - set(classes)
-    some = np.concatenate(
-        [np.flatnonzero(images.labels == label)[:2] for label in np.unique(images.labels)]
-    )
+    learned = [np.flatnonzero(images.labels == label)[:1] for label in classes]
     chosen: Conditioning = "conditional"
-    if others and not _has_stages(recipe, images.subset(some).as_one_class(), registry):
-        chosen = "pretrain-finetune"
+    if others and any(map(len, learned)):
+        build = _builder(recipe, resolve_config(registry, recipe), registry)
+        with seeded(seed_of(recipe, None, purpose=0)):
+            generator, _ = _build(
+                build, images.subset(np.concatenate(learned)).as_one_class(), recipe.size
+            )
+        if not generator.has_stages:
+            chosen = "pretrain-finetune"
     return recipe.model_copy(update={"conditioning": chosen})
-
-
-def _has_stages(recipe: Recipe, images: LabelledImages, registry: Registry) -> bool:
-    """Return whether a generator's phases change in the course of its training."""
-    config = resolve_config(registry, recipe)
-    with seeded(0):
-        generator, loaded = _build(_builder(recipe, config, registry), images, recipe.size)
-        try:
-            generator.advance(0, loaded)
-            return generator.advance(_LATE, loaded)
-        except GanaugError:  # as of stages that so few images are not enough for
-            return True
 
 
 def plan_parts(

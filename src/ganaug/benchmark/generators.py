@@ -93,7 +93,7 @@ class Drawn:
 
 
 def make_recipe(study: Study, budget: Budget, registry: Registry, seed: int = 0) -> Recipe:
-    """Return the recipe of a study's generator; of "conditional" where the study says nothing.
+    """Return the recipe of a study's generator; see `plan` for one that leaves conditioning open.
 
     Raises ConfigError for a setting that the generator does not have or a filter there is not,
     UnknownPluginError for a generator there is not.

@@ -120,12 +120,14 @@ def header_pairs(request: BenchmarkRequest, experiment: Experiment) -> list[tupl
     ]
     if any(arm.needs_generator for arm in study.arms):
         settings = {**study.settings, **budget.settings}
+        finetuned = study.conditioning == "pretrain-finetune"
         described = [
             study.generator,
             *(f"{name}={value}" for name, value in settings.items()),
             *([study.conditioning] if study.conditioning else []),
             *(f"filter {name}" for name in study.filters if name != "copies"),
-            f"{budget.generator_images:,} images in each training part",
+            f"{budget.generator_images:,} images in each training part"
+            + (", then a quarter for each class" if finetuned else ""),
         ]
         pairs.append(("Generator", ", ".join(described)))
     return pairs

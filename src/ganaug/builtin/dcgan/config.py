@@ -95,8 +95,7 @@ class DCGANConfig(Config):
     betas: tuple[Beta, Beta] = (0.0, 0.99)  # of Adam
     batch_size: int | None = Field(default=None, ge=1)  # None: 16, or what the preset has
     spectral_norm: bool | None = None  # None: with hinge only (Miyato et al. 2018)
-    # None: 1 at 32 px and in proportion to the pixels; relativistic 0.05, hinge 0
-    r1_gamma: float | None = Field(default=None, ge=0.0)
+    r1_gamma: float | None = Field(default=None, ge=0.0)  # None: 1 at 32 px, as the pixels
     r2_gamma: float | None = Field(default=None, ge=0.0)  # None: 0.05 with relativistic, else 0
     penalty_every: int = Field(default=4, ge=1)  # steps, at random (Karras et al. 2020, "lazy")
     diffaugment: tuple[Policy, ...] = ("translation",)  # Zhao et al. 2020

@@ -95,8 +95,8 @@ class DCGAN(Generator):
             for module in list(self.discriminator.modules()):
                 if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding | Down):
                     spectral_norm(module)
-        # In proportion to the pixels, as the squared gradient that it holds down (Karras et al.
-        # 2020a, whose StyleGAN2 does so); 1 at 32 px is of `benchmarks/few_images.py`.
+        # In proportion to the pixels, as the automatic settings of Karras et al. 2020: the more of
+        # them share a change of the logit, the less is left for each, and for the penalty.
         pixels = spec.height * spec.width
         self.r1_gamma = pixels / 32**2 if config.r1_gamma is None else config.r1_gamma
         self.augment = DiffAugment(config.diffaugment)
@@ -108,6 +108,11 @@ class DCGAN(Generator):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the optimizers, and their moments, out of copies and pickles."""
         return {**self.__dict__, "_optimizers": []}
+
+    @property
+    def has_stages(self) -> bool:
+        """False: `advance` moves learning rates and labels, and no phase."""
+        return False
 
     def phases(self) -> Iterable[Phase]:
         """Return ``discriminator``, then ``generator``, each with an Adam of its own."""
