@@ -315,7 +315,7 @@ def test_the_command_that_goes_on_has_every_option():
     assert request.resume_command() == (
         "ganaug benchmark 's k.csv' --out out --open group_column=patient --arm untreated "
         "--arm classical+synthetic --set width=8 --filter copies --filter classifier "
-        "--fraction 0.25 --fraction 1 --study any --reference untreated --classifier mammo "
+        "--fraction 0.25 --fraction 1.0 --study any --reference untreated --classifier mammo "
         "--generator aegan --conditioning per-class --budget full --folds 4 --repeats 2 "
         "--steps 9 --images 10 --seed 1 --backend sequential --jobs 1 --json --resume"
     )

@@ -469,7 +469,7 @@ STUDIES = {
     "a-generator-that-there-is": {"settings": {"widht": "3"}},
     "none-can-be-chosen": {"ratios": (1.0,)},
     "arms-differ": {"arms": (PLAIN, GROWN, replace(PLAIN, name="same"))},
-    "arms-run": {"learning_rate": -1.0},
+    "arms-run": {"learning_rate": 1e30},
 }
 ALSO = [
     ("fields-that-can-be-run", {"classifier": "nonsense"}, "no classifier 'nonsense'"),

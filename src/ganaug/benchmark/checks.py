@@ -18,6 +18,8 @@ def check_budget(budget: Budget, seed: int) -> None:
     for name in ("steps", "batch_size", "generator_images"):
         if getattr(budget, name) < 1:
             raise ConfigError(f"{name} must be at least 1; got {getattr(budget, name)}.")
+    if budget.batch_size < 2:  # of which batch normalisation can do nothing
+        raise ConfigError(f"batch_size must be at least 2; got {budget.batch_size}.")
     if seed < 0:
         raise ConfigError(f"The seed cannot be negative; got {seed}.")
     if not budget.fractions or len(set(budget.fractions)) < len(budget.fractions):
@@ -30,10 +32,24 @@ def check_budget(budget: Budget, seed: int) -> None:
 def check_study(study: Study) -> None:
     """Raise ConfigError for what can be seen to be wrong without images."""
     from ganaug.benchmark.augment import ClassicalAugmentation
+    from ganaug.benchmark.measures import check_compared
 
     for ratio in study.ratios:
         if not (math.isfinite(ratio) and ratio >= 0.0):
             raise ConfigError(f"Study {study.name!r}: ratios cannot be negative; got {ratio}.")
+    for name in ("specificity", "validation"):
+        if not 0.0 < getattr(study, name) < 1.0:
+            raise ConfigError(
+                f"Study {study.name!r}: {name} is between 0 and 1; got {getattr(study, name)}."
+            )
+    if not study.learning_rate > 0.0:
+        raise ConfigError(
+            f"Study {study.name!r}: learning_rate must be above 0; got {study.learning_rate}."
+        )
+    for arm in study.arms:
+        if not (math.isfinite(arm.mixup) and arm.mixup >= 0.0):
+            raise ConfigError(f"Arm {arm.name!r}: mixup cannot be negative; got {arm.mixup}.")
+    check_compared(study.measure)
     needing = [arm.name for arm in study.arms if arm.needs_generator]
     if needing and not study.generator:
         raise ConfigError(

@@ -250,7 +250,10 @@ class Experiment:
         if not any(arm.needs_generator for arm in self.study.arms):
             return self.study
         from ganaug.benchmark.generators import plan
+        from ganaug.scoring import build_evaluator
 
+        for text in self.study.extras:
+            build_evaluator(text, None, workspace.registry)
         recipe = plan(images, self.study, self.budget, workspace.registry)
         return dataclasses.replace(self.study, conditioning=recipe.conditioning)
 

@@ -23,7 +23,15 @@ from ganaug.errors import ConfigError, DataError, nearest
 if TYPE_CHECKING:
     from ganaug.benchmark.outcomes import Outcome, Predictions
 
-__all__ = ["MEASURES", "Measure", "check_measure", "measure", "measure_one", "weighed_measure"]
+__all__ = [
+    "MEASURES",
+    "Measure",
+    "check_compared",
+    "check_measure",
+    "measure",
+    "measure_one",
+    "weighed_measure",
+]
 
 Floats = NDArray[np.float64]
 
@@ -159,6 +167,16 @@ def check_measure(name: str, class_names: Sequence[str]) -> Measure:
             f"choose from {', '.join(class_names)}.{nearest(class_name, class_names)}"
         )
     return MEASURES[base]
+
+
+def check_compared(name: str) -> None:
+    """Raise ConfigError for a measure that arms cannot be compared by, as it is of other images."""
+    about = MEASURES.get(name.partition(":")[0])
+    if about is not None and about.part != "test":
+        raise ConfigError(
+            f"{name!r} is not of test images, and arms are compared on those; choose from "
+            f"{', '.join(each for each, its in MEASURES.items() if its.part == 'test')}."
+        )
 
 
 def weighed_measure(outcome: Outcome, name: str, *, specificity: float = 0.9) -> Weighed:

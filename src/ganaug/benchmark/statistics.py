@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganaug.benchmark.bootstrap import bootstrap_interval, bootstrap_measure
-from ganaug.benchmark.measures import MEASURES, check_measure, measure_one
+from ganaug.benchmark.measures import MEASURES, check_compared, check_measure, measure_one
 from ganaug.benchmark.pairing import Cells, pair_cells, ratio_of_test
 from ganaug.benchmark.significance import PairedTest, corrected_t, holm, smallest_detectable
 from ganaug.errors import ConfigError, DataError, nearest
@@ -72,6 +72,8 @@ class Difference:
             return f"{self.verdict} ({self.measure} could not be computed in any cell)"
         if self.n == 1:
             return f"{self.verdict} (one cell, so that chance is unknown)"
+        if self.mean == 0:  # as where no cell chose any synthetic images
+            return f"{self.verdict} (the same in every cell)"
         return f"{self.verdict} ({100 * self.mean:+.1f} points in every cell, so no test)"
 
     def to_fields(self) -> dict[str, Any]:
@@ -171,11 +173,8 @@ def _check(
 ) -> None:
     if not outcomes:
         raise DataError("There are no results to compare; run the benchmark first.")
-    if check_measure(measure, outcomes[0].class_names).part != "test":
-        raise ConfigError(
-            f"{measure!r} is not of test images, and arms are compared on those; choose from "
-            f"{', '.join(name for name, about in MEASURES.items() if about.part == 'test')}."
-        )
+    check_measure(measure, outcomes[0].class_names)
+    check_compared(measure)
     for name, value in (("specificity", specificity), ("level", level)):
         if not 0 < value < 1:
             raise ConfigError(f"{name} is between 0 and 1; got {value}.")

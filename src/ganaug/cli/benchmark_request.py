@@ -69,7 +69,7 @@ class BenchmarkRequest:
             "--arm": self.arms,
             "--set": self.settings,
             "--filter": self.filters or (),
-            "--fraction": [f"{fraction:g}" for fraction in self.fractions],
+            "--fraction": [repr(fraction) for fraction in self.fractions],
         }
         single = {
             "--study": self.study,
