@@ -53,21 +53,22 @@ class _Subject:
     @property
     def generated(self) -> tuple[int, ...]:
         """The classes that there are synthetic images of: the largest, in their own order."""
-        return _largest(self.roles.synthetic, range(len(self.roles.synthetic.class_names)))
+        images = self.roles.synthetic
+        return _largest(images, range(len(images.class_names)), _CLASSES_DRAWN)
 
     @property
     def shown(self) -> tuple[int, ...]:
         """The same, and where there is room, classes that there are real images of only."""
-        room = _CLASSES_DRAWN - len(self.generated)
-        others = set(range(len(self.roles.holdout.class_names))) - set(self.generated)
-        return tuple(sorted((*self.generated, *_largest(self.roles.holdout, others)[:room])))
+        images, room = self.roles.holdout, _CLASSES_DRAWN - len(self.generated)
+        others = set(range(len(images.class_names))) - set(self.generated)
+        return tuple(sorted((*self.generated, *_largest(images, others, room))))
 
 
-def _largest(images: LabelledImages, labels: Iterable[int]) -> tuple[int, ...]:
-    """Return those of the labels that there are most images of, in their own order."""
+def _largest(images: LabelledImages, labels: Iterable[int], most: int) -> tuple[int, ...]:
+    """Return those of the labels that there are most images of, so many, in their own order."""
     counts = list(images.counts.values())
     present = sorted(filter(counts.__getitem__, labels), key=lambda label: -counts[label])
-    return tuple(sorted(present[:_CLASSES_DRAWN]))
+    return tuple(sorted(present[:most]))
 
 
 def draw_figures(

@@ -15,11 +15,10 @@ __all__ = ["check_budget", "check_study"]
 
 def check_budget(budget: Budget, seed: int) -> None:
     """Raise ConfigError for a number that means nothing; folds are checked with the images."""
-    for name in ("steps", "batch_size", "generator_images"):
-        if getattr(budget, name) < 1:
-            raise ConfigError(f"{name} must be at least 1; got {getattr(budget, name)}.")
-    if budget.batch_size < 2:  # of which batch normalisation can do nothing
-        raise ConfigError(f"batch_size must be at least 2; got {budget.batch_size}.")
+    # Batch normalisation needs two images.
+    for name, least in (("steps", 1), ("batch_size", 2), ("generator_images", 1)):
+        if getattr(budget, name) < least:
+            raise ConfigError(f"{name} must be at least {least}; got {getattr(budget, name)}.")
     if seed < 0:
         raise ConfigError(f"The seed cannot be negative; got {seed}.")
     if not budget.fractions or len(set(budget.fractions)) < len(budget.fractions):
@@ -37,11 +36,10 @@ def check_study(study: Study) -> None:
     for ratio in study.ratios:
         if not (math.isfinite(ratio) and ratio >= 0.0):
             raise ConfigError(f"Study {study.name!r}: ratios cannot be negative; got {ratio}.")
-    for name in ("specificity", "validation"):
-        if not 0.0 < getattr(study, name) < 1.0:
-            raise ConfigError(
-                f"Study {study.name!r}: {name} is between 0 and 1; got {getattr(study, name)}."
-            )
+    if not 0.0 < study.specificity < 1.0:
+        raise ConfigError(
+            f"Study {study.name!r}: specificity is between 0 and 1; got {study.specificity}."
+        )
     if not study.learning_rate > 0.0:
         raise ConfigError(
             f"Study {study.name!r}: learning_rate must be above 0; got {study.learning_rate}."

@@ -112,8 +112,10 @@ def _score(metrics: Sequence[str], roles: ImageRoles, classes: Sequence[int]) ->
 def _draw(model: ImageModel, test: LabelledImages) -> LabelledImages:
     """Draw as many images of each class that the model makes as there are test images of it."""
     classes = class_indices(model.class_names, test.class_names)
-    counts = [min(list(test.counts.values())[label], _MOST_A_CLASS) for label in classes]
-    pixels = [model.draw(i, n, seed=class_seed(1, i)) for i, n in enumerate(counts)]
+    counts = np.bincount(test.labels, minlength=len(test.class_names)).clip(max=_MOST_A_CLASS)
+    pixels = [
+        model.draw(i, int(counts[label]), seed=class_seed(1, i)) for i, label in enumerate(classes)
+    ]
     return LabelledImages(
         pixels=np.concatenate(pixels),
         labels=np.repeat(classes, [len(some) for some in pixels]),
