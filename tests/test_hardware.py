@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ganaug.errors import ConfigError
-from ganaug.hardware import average, fuse, open_fabric
+from ganaug.hardware import average, describe_device, fuse, open_fabric
 
 
 def test_optimizers_are_fused_unless_their_author_chose():
@@ -43,6 +43,13 @@ def test_alone_there_is_nothing_to_average():
     kept = tensor.clone()
     average([tensor])
     assert torch.equal(tensor, kept)
+
+
+def test_a_device_is_described_with_what_it_computes_in(monkeypatch):
+    monkeypatch.setattr("ganaug.hardware.computes_in_bf16", lambda kind: True)
+    assert describe_device("cpu") == "cpu, bf16"
+    monkeypatch.setattr("ganaug.hardware.computes_in_bf16", lambda kind: False)
+    assert describe_device("cpu") == "cpu, float32"
 
 
 def test_a_device_that_is_not_there_is_one_clear_line():

@@ -16,7 +16,17 @@ from ganaug.errors import ConfigError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Precision", "average", "fuse", "keep_freed_memory", "open_fabric", "share_state"]
+__all__ = [
+    "Precision",
+    "average",
+    "computes_in_bf16",
+    "describe_device",
+    "find_device",
+    "fuse",
+    "keep_freed_memory",
+    "open_fabric",
+    "share_state",
+]
 
 Precision = Literal["auto", "32-true", "bf16-mixed"]
 
@@ -34,18 +44,18 @@ def open_fabric(device: str, precision: str) -> Fabric:
         raise ConfigError(
             f"precision must be one of {', '.join(get_args(Precision))}; got {precision!r}."
         )
-    accelerator, devices = _devices(device)
+    found = find_device(device)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     on_this_host = int(os.environ.get("LOCAL_WORLD_SIZE", str(processes)))
     if precision == "auto":
-        precision = "bf16-mixed" if _computes_in_bf16(accelerator) else "32-true"
+        precision = "bf16-mixed" if computes_in_bf16(found.type) else "32-true"
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Fabric advises on its own data loaders and launchers, which the loop does not use.
         warnings.simplefilter("ignore")
         fabric = Fabric(
-            accelerator=accelerator,
-            devices=on_this_host if processes > 1 else devices,
+            accelerator=found.type,
+            devices=on_this_host if processes > 1 else 1 if found.index is None else [found.index],
             num_nodes=processes // on_this_host,
             strategy="ddp" if processes > 1 else "auto",
             precision=precision,  # type: ignore[arg-type]  # checked above
@@ -54,27 +64,41 @@ def open_fabric(device: str, precision: str) -> Fabric:
     return fabric
 
 
-def _devices(device: str) -> tuple[str, int | list[int]]:
-    if device == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return ("cpu" if accelerator is None else accelerator.type), 1
-    try:
-        wanted = torch.device(device)
-    except RuntimeError as error:
-        raise ConfigError(f"No device is called {device!r}; try 'auto' or 'cpu'.") from error
-    if wanted.type != "cpu":
-        there = torch.accelerator.current_accelerator(check_available=True)
-        if there is None or there.type != wanted.type:
-            found = "only the cpu" if there is None else there.type
-            raise ConfigError(f"This machine has no {device!r}, {found}. Use device='auto'.")
-    return wanted.type, 1 if wanted.index is None else [wanted.index]
-
-
-def _computes_in_bf16(device_type: str) -> bool:
+def computes_in_bf16(device_type: str) -> bool:
+    """Return whether a kind of device ("cpu", "cuda", ...) has instructions for bf16."""
     if device_type == "cpu":
         return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     supported = getattr(torch.get_device_module(device_type), "is_bf16_supported", None)
     return bool(supported and supported())
+
+
+def find_device(name: str) -> torch.device:
+    """Return a torch device; "auto" is the accelerator that this machine has, or the CPU.
+
+    Raises ConfigError for a device there is not.
+    """
+    there = torch.accelerator.current_accelerator(check_available=True)
+    if name == "auto":
+        return torch.device("cpu" if there is None else there.type)
+    try:
+        wanted = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"No device is called {name!r}; try 'auto' or 'cpu'.") from error
+    if wanted.type != "cpu" and (there is None or there.type != wanted.type):
+        found = "only the cpu" if there is None else there.type
+        raise ConfigError(f"This machine has no {name!r}, {found}. Use device='auto'.")
+    return wanted
+
+
+def describe_device(name: str) -> str:
+    """Return which device it is, and in what it computes. Raises ConfigError as `find_device`."""
+    device = find_device(name)
+    if device.type == "cpu":
+        described = "cpu"
+    else:
+        module = torch.get_device_module(device)
+        described = f"{device}, {module.get_device_name(device)}"
+    return f"{described}, {'bf16' if computes_in_bf16(device.type) else 'float32'}"
 
 
 def keep_freed_memory(limit: int = 1 << 30) -> None:

@@ -85,13 +85,28 @@ class Budget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reported:
-    """A figure of the paper that a study follows: printed beside ours, never mixed with it."""
+    """A figure of the paper that a study follows: printed beside ours, never mixed with it.
+
+    arm: of which it is a measure; or network: what else it is of, and then `measure` may be any
+    words. "parameters" and "minutes" of the study's own generator, by its name, have ours beside
+    them.
+
+    Raises ConfigError where it is of both, or of nothing.
+    """
 
     __pydantic_config__ = _STRICT
 
-    arm: str
+    arm: str = ""
+    network: str = ""
     measure: str
     value: float
+
+    def __post_init__(self) -> None:
+        if bool(self.arm) == bool(self.network):
+            raise ConfigError(
+                f"A reported {self.measure} is of an arm or of a network; got "
+                f"{self.arm or 'no arm'} and {self.network or 'no network'}."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,22 @@ VALIDATION_LABELS = torch.tensor([0] * 10 + [1] * 4 + [2] * 2)
 VALIDATION = images_of(VALIDATION_LABELS, 1), VALIDATION_LABELS
 
 
+@pytest.mark.parametrize("reduced", [True, False])
+def test_networks_compute_in_bf16_where_the_processor_does_and_weights_stay_float32(
+    monkeypatch, reduced
+):
+    monkeypatch.setattr("ganaug.benchmark.classify.computes_in_bf16", lambda kind: reduced)
+    model = build_classifier("small-cnn", 1, SIZE, 3, seed=0)
+    seen = []
+    model[0].register_forward_hook(lambda _, __, out: seen.append((model.training, out.dtype)))
+    fitted = fit(model=model)
+    assert set(seen) == {
+        (True, torch.bfloat16 if reduced else torch.float32),
+        (False, torch.float32),  # what is asked of it is not rounded
+    }
+    assert {each.dtype for each in fitted.model.parameters()} == {torch.float32}
+
+
 def fit(
     arm: Arm = ARMS["untreated"], train: TrainingSet | None = None, model=None, **options
 ) -> Fitted:

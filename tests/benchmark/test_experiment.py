@@ -3,6 +3,7 @@ import pickle
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,13 @@ from ganaug.study import ARMS, Study
 def make_experiment(out, images=None, **changes):
     options = {"study": STUDY, "budget": BUDGET, "classifier": linear, "device": "cpu", **changes}
     return Experiment.of(blobs() if images is None else images, out=out, **options)
+
+
+def scaled(channels, size, classes, *, factor):
+    """Return a classifier with an argument of its own."""
+    model = linear(channels, size, classes)
+    model[1].weight.data *= factor
+    return model
 
 
 def cell_of(arm, fold=0, repeat=0, fraction=1.0):
@@ -335,6 +343,19 @@ def test_the_fingerprint_changes_with_what_outcomes_follow_from(tmp_path, change
     assert make_experiment(tmp_path, **changes).fingerprint != kept.fingerprint
 
 
+def test_a_classifier_that_is_a_function_is_known_by_its_code_and_its_arguments(
+    tmp_path, monkeypatch
+):
+    def fingerprint(classifier):
+        return make_experiment(tmp_path, classifier=classifier).fingerprint
+
+    one, two = partial(scaled, factor=1.0), partial(scaled, factor=2.0)
+    kept = fingerprint(one)
+    assert fingerprint(partial(scaled, factor=1.0)) == kept != fingerprint(two)
+    monkeypatch.setattr(experiment_module.inspect, "getsource", lambda code: "other code")
+    assert fingerprint(one) != kept
+
+
 def test_conditioning_that_a_study_leaves_open_is_said(tmp_path):
     def conditioning(*names, **changes):
         return make_experiment(tmp_path, study=study_of(*names, **changes)).study.conditioning
@@ -402,6 +423,7 @@ def test_images_that_changed_since_are_refused(tmp_path):
     ({"study": replace(STUDY, arms=(replace(ARMS["mixup"], mixup=-1.0),))}, ConfigError, "mixup"),
     ({"budget": replace(BUDGET, batch_size=1)}, ConfigError, "batch_size"),
     ({"classifier": "small-cnm"}, ConfigError, "small-cnm"),
+    ({"device": "abacus"}, ConfigError, "No device is called 'abacus'"),
     ({"budget": replace(BUDGET, fractions=(0.0,))}, ConfigError, "fraction"),
     ({"budget": replace(BUDGET, fractions=(1.0, 1.0))}, ConfigError, "each once"),
     ({"budget": replace(BUDGET, steps=0)}, ConfigError, "steps"),

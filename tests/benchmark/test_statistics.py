@@ -160,10 +160,7 @@ def test_the_smallest_detectable_effect_is_found_in_four_cases_of_five():
     shared = math.sqrt(correlation) * rng.normal(size=(2000, 1))
     drawn = shared + math.sqrt(1 - correlation) * rng.normal(size=(2000, n))
     effect = np.mean(
-        [
-            smallest_detectable(corrected_t(row, ratio), level=level, comparisons=comparisons)
-            for row in drawn
-        ]
+        [smallest_detectable(row, ratio, level=level, comparisons=comparisons) for row in drawn]
     )
     tests = [corrected_t(effect + row, ratio) for row in drawn]
     found = sum(test.p < level / comparisons and test.mean > 0 for test in tests)
@@ -274,6 +271,23 @@ def test_the_same_difference_in_every_cell_is_no_test_and_says_so(right, words):
     found = only(grid_of({"untreated": [5, 5, 5], "synthetic": [right] * 3}))
     assert (found.low, found.p, found.detectable) == (None,) * 3
     assert found.words() == f"no benefit shown ({words})"
+
+
+def test_cells_that_chose_nothing_do_not_make_a_benchmark_look_sharper():
+    """Half of the cells chose no images: what they could detect is that of the others."""
+    all_differ, half_differ = np.array([0.1, -0.1, 0.1, -0.1] * 2), np.array([0.1, -0.1, 0, 0] * 2)
+    asked = {"level": 0.05, "comparisons": 1}
+    every, half = (smallest_detectable(row, 0.5, **asked) for row in (all_differ, half_differ))
+    assert corrected_t(half_differ, 0.5).error < 0.75 * corrected_t(all_differ, 0.5).error
+    assert half == pytest.approx(every, rel=0.2)
+    assert smallest_detectable(np.array([0.1, 0.0, 0.0]), 0.5, **asked) is None
+
+
+def test_one_cell_that_differs_says_nothing_of_what_could_be_detected():
+    found = only(grid_of({"untreated": [5, 5, 5], "synthetic": [5, 5, 7]}))
+    assert found.p is not None
+    assert (found.equal, found.detectable) == (2, None)
+    assert found.words() == "no benefit shown (the same in 2 of 3 cells)"
 
 
 def test_cells_without_the_class_are_left_out():

@@ -43,6 +43,7 @@ class Made(Fake):
     left_out: Mapping[str, int] = field(default_factory=lambda: {"blurred": 7})
     better: str = ""
     worse: str = ""
+    device: str = "cpu"
 
     @property
     def origin(self):
@@ -69,7 +70,7 @@ def made(photos, monkeypatch):
 
     class Factory:
         @staticmethod
-        def of(data, study, *, out, budget, seed, fields):
+        def of(data, study, *, out, budget, seed, fields, device):
             cells = tuple(
                 Cell(arm=arm.name, fraction=fraction, repeat=repeat, fold=fold)
                 for arm in study.arms

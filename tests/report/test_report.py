@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from html import escape
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ ARMS = (
     Arm(name="oversample", summary="Drawn equally often.", sampling="oversample"),
     Arm(name="synthetic", summary="With synthetic ones.", synthetic="beside"),
 )
+WARM_START = Arm(name="warm-start", summary="First.", synthetic="before", mixup=0.2)
 STUDY = Study(
     name="mine",
     summary="Lesions & more.",
@@ -39,9 +41,12 @@ STUDY = Study(
 )
 
 
-def predictions(skill, seed, n=120):
+def predictions(skill, seed, n=120, common=None):
+    """Predictions as good as `skill`; classes alike, or the first with a share of `common`."""
     rng = np.random.default_rng(seed)
     labels = np.arange(n) % len(CLASSES)
+    if common is not None:
+        labels[: round(common * n)] = 0
     logits = rng.normal(size=(n, len(CLASSES)))
     logits[np.arange(n), labels] += skill
     weights = np.exp(logits)
@@ -93,9 +98,65 @@ def test_images_that_add_much_help():
     assert found.verdict == "helps"
     assert re.fullmatch(
         r"In this screening, synthetic images helped: synthetic is \+\d+\.\d points of balanced "
-        r"accuracy from untreated, which is the same but for the images\.",
+        r"accuracy from untreated, which is the same but for the images\. It is \+\d+\.\d points "
+        r"from the reference, oversample, too\.",
         found.headline,
     )
+
+
+def beside(verdict, mean):
+    """Images that helped `synthetic`, in a study where the reference is another arm."""
+    effect = difference("helps", 0.2, 0.05, reference="untreated")
+    return Findings(
+        study=STUDY, outcomes=outcomes(EQUAL), effects=[effect],
+        differences=[difference(verdict, mean, 0.05)], facts={}, is_screening=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdict", "mean", "said"),
+    [
+        ("helps", 0.1, "It is +10.0 points from the reference, oversample, too."),
+        (
+            "no benefit shown",
+            0.01,
+            "From the reference, oversample, it is +1.0 points, which shows no benefit.",
+        ),
+    ],
+)
+def test_images_that_helped_are_put_beside_the_best_that_can_be_done_without(verdict, mean, said):
+    found = beside(verdict, mean)
+    assert found.verdict == "helps"
+    assert found.headline == (
+        "Synthetic images helped: synthetic is +20.0 points of balanced accuracy from untreated, "
+        f"which is the same but for the images. {said}"
+    )
+
+
+def test_an_arm_that_is_worse_than_the_reference_shows_no_benefit_however_images_helped_it():
+    found = beside("harms", -0.1)
+    assert found.verdict == "no benefit shown"
+    assert found.headline.startswith("Synthetic images helped: synthetic is +20.0 points")
+    assert found.headline.endswith(
+        "But it is -10.0 points from the reference, oversample, which did better."
+    )
+    assert "No benefit shown" in render_page(found)
+
+
+def test_an_arm_without_a_partner_stands_among_the_others():
+    study = replace(STUDY, arms=(*ARMS, WARM_START))
+    found = Findings(
+        study=study, outcomes=outcomes(EQUAL), facts={}, is_screening=False,
+        effects=[difference("no benefit shown", 0.0, 0.05, reference="untreated")],
+        differences=[
+            replace(difference("harms", -0.2, 0.05), arm=name)
+            for name in ("synthetic", WARM_START.name)
+        ],
+    )  # fmt: skip
+    assert [(each.arm, each.reference) for each in found.answers] == [
+        ("synthetic", "untreated"),
+        ("warm-start", "oversample"),
+    ]
 
 
 def test_images_that_cost_much_harm():
@@ -119,9 +180,13 @@ def test_without_a_partner_nothing_is_said_to_be_due_to_the_images():
 
 
 def test_harm_is_told_beside_no_benefit():
-    rows = [difference("no benefit shown", 0.01, 0.034), difference("harms", -0.2, 0.05)]
+    rows = [
+        difference("no benefit shown", 0.01, 0.034),
+        replace(difference("harms", -0.2, 0.05), arm=WARM_START.name),
+    ]
+    study = replace(STUDY, arms=(*ARMS, WARM_START))
     found = Findings(
-        study=STUDY, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=False
+        study=study, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=False
     )
     assert found.verdict == "no benefit shown"
     assert "A difference of 5.0 points would have been found" in found.headline
@@ -133,9 +198,9 @@ def test_arms_alike_show_no_benefit_and_say_what_could_have_been_found():
     assert found.verdict == "no benefit shown"
 
 
-def difference(verdict, mean, detectable):
+def difference(verdict, mean, detectable, reference="oversample"):
     return Difference(
-        arm="synthetic", reference="oversample", measure=STUDY.measure, fraction=1.0, value=0.5,
+        arm="synthetic", reference=reference, measure=STUDY.measure, fraction=1.0, value=0.5,
         reference_value=0.5, mean=mean, low=None, high=None, p=None, p_holm=None,
         bootstrap_low=None, bootstrap_high=None, detectable=detectable, verdict=verdict, n=6,
     )  # fmt: skip
@@ -170,6 +235,46 @@ def test_a_confusion_matrix_has_fractions_of_each_class():
     matrix = found_in(outcomes(BETTER)).confusion("synthetic")
     np.testing.assert_allclose(matrix.sum(axis=1), 1.0)
     assert matrix.diagonal().min() > 0.8
+
+
+def test_a_confusion_matrix_goes_by_thresholds_of_validation_images():
+    """Probabilities of a classifier that hardly calls a rare class, though it knows it."""
+    rows = [each for each in outcomes(BETTER) if each.cell.arm == "synthetic"]
+    shy = [
+        replace(
+            each,
+            train=predictions(4.0, 7, common=0.9),
+            validation=_shy(each.validation),
+            test=_shy(each.test),
+        )
+        for each in rows
+    ]
+    found = Findings(study=STUDY, outcomes=shy, differences=[], facts={}, is_screening=True)
+    called = np.concatenate([each.test.probabilities.argmax(axis=1) for each in shy])
+    assert (called == 2).mean() < 0.1
+    assert found.confusion("synthetic")[2, 2] > 0.7
+
+
+def _shy(some):
+    probabilities = some.probabilities * [1, 1e-3, 1e-3]
+    return replace(some, probabilities=probabilities / probabilities.sum(axis=1, keepdims=True))
+
+
+def test_the_papers_figures_of_networks_have_those_of_our_generator_beside_them():
+    figures = (
+        Reported(network="dcgan", measure="parameters", value=15_683_546),
+        Reported(network="autoencoder", measure="minutes", value=27.0),
+    )
+    generator = {
+        "run": "a", "parameters": 1_234_567, "drawing": 2, "seconds": 90.0, "dropped": {},
+        "memorised": False,
+    }  # fmt: skip
+    rows = [replace(each, details={"generator": generator}) for each in outcomes(EQUAL)]
+    found = replace(found_in(rows), study=replace(STUDY, reported=figures))
+    assert [ours and ours.mean for _, ours in found.reported] == [1_234_567, None]
+    page = render_page(found)
+    assert "<td>15,683,546</td><td>1,234,567</td>" in page
+    assert "<td>27</td><td>-</td>" in page
 
 
 def test_the_papers_figures_stand_beside_ours_and_are_not_mixed_with_them():
@@ -279,13 +384,18 @@ def test_one_cell_has_a_page_without_intervals():
 
 # --- in a browser ---------------------------------------------------------------------------------
 
-_MEASURE = """<script>
-document.documentElement.dataset.boxes = JSON.stringify(
-  [...document.querySelectorAll("#verdict, figure, #differences, #confusion")].map(each => {
+# Chromium's windows are 500 pixels wide or more; a frame is as narrow as a phone.
+_FRAME = """<body style="margin: 0"><iframe style="border: 0; width: {width}px; height: {height}px"
+srcdoc="{page}"></iframe><script>
+onload = () => {{
+  const page = document.querySelector("iframe").contentDocument;
+  const shown = [...page.querySelectorAll("#verdict, figure, #differences, #confusion")];
+  document.body.dataset.boxes = JSON.stringify(shown.map(each => {{
     const box = each.getBoundingClientRect();
     return [each.id || "picture", box.x, box.y, box.width, box.height];
-  }));
-document.documentElement.dataset.width = document.documentElement.scrollWidth;
+  }}));
+  document.body.dataset.width = page.documentElement.scrollWidth;
+}}
 </script></body>"""
 
 
@@ -297,29 +407,30 @@ def chromium():
     return path
 
 
-@pytest.mark.parametrize(("width", "height"), [(1000, 4200), (500, 6000)])
+@pytest.mark.parametrize(("width", "height"), [(1000, 5200), (390, 8000)])
 def test_chromium_shows_the_verdict_and_every_figure(chromium, tmp_path, width, height):
     noise = np.random.default_rng(0).integers(0, 255, (80, 300, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "PNG")
     picture = Picture(title="Images", caption="Noise.", png=stream.getvalue())
     found = found_in(outcomes(BETTER, fractions=(0.5, 1.0)), pictures=[picture])
-    page = tmp_path / "report.html"
-    page.write_text(render_page(found))
-    measured = tmp_path / "measured.html"  # as it is, and a script that says where things are
-    text = re.sub(r"<meta http-equiv.*?>", "", page.read_text(), flags=re.DOTALL)
-    measured.write_text(text.replace("</body>", _MEASURE))
+    frame = tmp_path / "frame.html"
+    content = escape(render_page(found), quote=True)
+    frame.write_text(_FRAME.format(width=width, height=height, page=content), "utf-8")
 
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    options += [f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},{height}"]
+    options += [
+        f"--user-data-dir={tmp_path / 'profile'}",
+        f"--window-size={max(width, 500)},{height}",
+    ]
     shot = tmp_path / "shot.png"
-    for task in (f"--screenshot={shot}", page.as_uri()), ("--dump-dom", measured.as_uri()):
-        done = subprocess.run([chromium, *options, *task], capture_output=True, text=True,
-                              timeout=120, check=True)  # fmt: skip
+    for task in f"--screenshot={shot}", "--dump-dom":
+        command = [chromium, *options, task, frame.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     boxes = json.loads(re.search(r'data-boxes="(.*?)"', done.stdout)[1].replace("&quot;", '"'))
     assert int(re.search(r'data-width="(\d+)"', done.stdout)[1]) <= width
     assert [box[0] for box in boxes] == [
-        "verdict", "forest", "differences", "curves", "classes", "confusion", "picture",
+        "verdict", "effects", "forest", "differences", "curves", "classes", "confusion", "picture",
     ]  # fmt: skip
     pixels = np.asarray(Image.open(shot).convert("L"), dtype=float)
     for name, x, y, wide, high in boxes:

@@ -17,6 +17,7 @@ from ganaug.benchmark.augment import ClassicalAugmentation
 from ganaug.benchmark.draws import draw_rows
 from ganaug.benchmark.validating import Checked, check
 from ganaug.errors import ConfigError, DataError, ShapeError, TrainingFailedError
+from ganaug.hardware import computes_in_bf16
 from ganaug.randomness import seeded
 from ganaug.study import Arm
 
@@ -91,8 +92,9 @@ def train_classifier(
     at: of the checks in the second half, the highest AUROC counts, then the lowest loss, each a
     mean over classes (see `Checked.rank`). Early in the cosine a lucky check on a few rare images
     would win over a better classifier, and a warm start would not have seen a real image yet.
-    Weights follow from model, images, arm and seed alone, on the CPU bit for bit at an equal number
-    of threads; the caller's random numbers are not touched.
+    Weights follow from model, images, arm and seed alone, on one kind of CPU bit for bit at an
+    equal number of threads; the caller's random numbers are not touched. Where the processor
+    computes in bf16 the network does (Kalamkar et al. 2019), with float32 weights and loss.
 
     Raises ConfigError for steps, batch size or learning rate that are not positive or an unknown
     classical argument, DataError where there is no image to draw or to validate on, and
@@ -145,6 +147,10 @@ class _Training:
         self.mixup = _mixtures(arm.mixup, steps, seed)
         self.mixup_rng = _stream(seed, 2)
         self.weights = _class_weights(train.labels[self.rows]) if arm.class_weights else None
+        # Networks in bf16 where the processor has it, as generators are trained: the loss, the
+        # weights and all that is asked of a classifier later are float32.
+        kind = self.device.type
+        self.reduced = torch.autocast(kind, torch.bfloat16, enabled=computes_in_bf16(kind))
         self.adam = torch.optim.Adam(model.parameters(), learning_rate, fused=True)
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.adam, steps)
 
@@ -182,7 +188,9 @@ class _Training:
             share = float(self.mixup[index])
             partner = torch.randperm(len(rows), generator=self.mixup_rng).to(self.device)
             images = share * images + (1 - share) * images[partner]
-        logits = self.model(images.contiguous(memory_format=torch.channels_last))
+        with self.reduced:
+            logits = self.model(images.contiguous(memory_format=torch.channels_last))
+        logits = logits.float()
         loss = self.loss(logits, labels)
         if partner is not None:
             loss = share * loss + (1 - share) * self.loss(logits, labels[partner])

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from joblib import hash as joblib_hash
 
 import ganaug
 from ganaug.benchmark.amounts import generated_classes
@@ -20,6 +23,7 @@ from ganaug.benchmark.task import map_classes
 from ganaug.duplicates import find_duplicates
 from ganaug.errors import ConfigError, RunError
 from ganaug.files import check_place
+from ganaug.hardware import find_device
 from ganaug.hashes import hash_images
 from ganaug.registry import Registry
 from ganaug.sources import check_outside, open_images
@@ -98,6 +102,7 @@ class Experiment:
         where generator or classifier cannot take the images; RunError for a bad `out`.
         """
         out = Path(out)
+        find_device(device)
         check_budget(budget, seed)
         check_study(study)
         check_place(out / "generators")
@@ -274,7 +279,13 @@ def _digest(images: LabelledImages, hashes: ImageHashes | None) -> str:
 
 
 def _name(classifier: str | Callable[..., nn.Module]) -> str:
+    """Return what a classifier is known by: a function by its name, its code and its arguments."""
     if isinstance(classifier, str):
         return classifier
-    named = classifier if hasattr(classifier, "__qualname__") else type(classifier)
-    return f"{named.__module__}.{named.__qualname__}"
+    code = getattr(classifier, "func", classifier)  # of a functools.partial
+    code = code if hasattr(code, "__qualname__") else type(code)
+    try:
+        source = inspect.getsource(code)
+    except (OSError, TypeError):  # it is in no file
+        source = ""
+    return f"{code.__module__}.{code.__qualname__} {joblib_hash((classifier, source))}"

@@ -28,6 +28,7 @@ __all__ = [
     "Measure",
     "check_compared",
     "check_measure",
+    "decide",
     "measure",
     "measure_one",
     "weighed_measure",
@@ -146,6 +147,19 @@ def measure_one(outcome: Outcome, name: str, *, specificity: float = 0.9) -> flo
     return float(weighed_measure(outcome, name, specificity=specificity)(once)[0])
 
 
+def decide(outcome: Outcome) -> NDArray[np.int64]:
+    """Return the class that each test image is taken for, int64 (N,), as "balanced_accuracy" does.
+
+    The most probable one, once as much of the classes' frequencies in training is taken out of the
+    probabilities as does best on validation images; nothing is, without any of these.
+    """
+    valid, test = outcome.validation, outcome.test
+    counts = np.bincount(outcome.train.labels, minlength=len(outcome.class_names))
+    weights = choose_weights(valid.labels, valid.probabilities, counts)
+    weighed = test.probabilities if weights is None else test.probabilities * weights
+    return np.asarray(weighed.argmax(axis=1), dtype=np.int64)
+
+
 def check_measure(name: str, class_names: Sequence[str]) -> Measure:
     """Return what is known of ``NAME`` or ``NAME:CLASS``.
 
@@ -223,13 +237,11 @@ def _mean(functions: Sequence[Weighed]) -> Weighed:
 
 def _balanced_accuracy(outcome: Outcome) -> Weighed:
     """Return the mean share that is found of three or more classes."""
-    valid, test, columns = outcome.validation, outcome.test, range(len(outcome.class_names))
-    counts = np.bincount(outcome.train.labels, minlength=len(columns))
-    weights = choose_weights(valid.labels, valid.probabilities, counts)
-    if weights is None:
+    if not len(outcome.validation):
         return undefined
-    right = (test.probabilities * weights).argmax(axis=1) == test.labels
-    return _mean([mean_over(right, test.labels == column) for column in columns])
+    labels, right = outcome.test.labels, decide(outcome) == outcome.test.labels
+    columns = range(len(outcome.class_names))
+    return _mean([mean_over(right, labels == column) for column in columns])
 
 
 def _brier(probabilities: Floats, labels: NDArray[np.int64]) -> Weighed:

@@ -24,7 +24,7 @@ class Cell:
     @property
     def key(self) -> str:
         """Its name, which is the same for ever."""
-        return f"{self.arm}/{self.fraction:g}/{self.repeat}/{self.fold}"
+        return f"{self.arm}/{self.fraction:.12g}/{self.repeat}/{self.fold}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -13,6 +13,9 @@ __all__ = ["POWER", "PairedTest", "corrected_t", "holm", "smallest_detectable"]
 
 POWER = 0.8
 
+#: What rounding leaves of equal differences.
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, slots=True)
 class PairedTest:
@@ -49,7 +52,7 @@ def corrected_t(
     n = len(differences)
     mean = float(np.mean(differences)) if n else float("nan")
     spread = float(np.std(differences, ddof=1)) if n > 1 else 0.0
-    if spread <= 1e-12:  # what rounding leaves of equal differences
+    if spread <= _ROUNDING:
         return PairedTest(n, mean)
     error = spread * math.sqrt(1 / n + ratio)
     half = float(stdtrit(n - 1, 1 - level / 2)) * error
@@ -72,20 +75,29 @@ def _number(p: float | None) -> float:
     return 1.0 if p is None else p
 
 
-def smallest_detectable(test: PairedTest, *, level: float, comparisons: int) -> float | None:
-    """Return the difference that this test would find in four cases of five; None without one.
+def smallest_detectable(
+    differences: NDArray[np.float64], ratio: float, *, level: float, comparisons: int
+) -> float | None:
+    """Return the mean difference that `corrected_t` would find in four cases of five.
 
     It is lambda times the standard error, where a noncentral t-distribution with J - 1 degrees of
     freedom and noncentrality lambda exceeds the critical value at level / comparisons, two-sided,
     with a probability of 0.8. That is the level of Holm's first step: where some other arm is
     found, too, smaller differences can be. The sample standard deviation of few cells is too small
     on average, and is divided by what it is for normal differences (c4 of control charts).
+
+    The deviation is that of the cells that differ at all: where images help, cells choose some,
+    and those that chose none today say nothing of how much such cells would vary. None where
+    fewer than two differ, or all of these by the same.
     """
     from scipy.special import nctdtrinc, poch, stdtrit
 
-    if test.error is None:
+    n = len(differences)
+    unequal = differences[differences != 0]
+    spread = float(np.std(unequal, ddof=1)) if len(unequal) > 1 else 0.0
+    if spread <= _ROUNDING:
         return None
-    freedom = test.n - 1
-    unbiased = test.error / (math.sqrt(2 / freedom) * poch(freedom / 2, 0.5))
-    critical = stdtrit(freedom, 1 - level / comparisons / 2)
-    return float(nctdtrinc(freedom, 1 - POWER, critical) * unbiased)
+    freedom = len(unequal) - 1
+    unbiased = spread / (math.sqrt(2 / freedom) * poch(freedom / 2, 0.5))
+    critical = stdtrit(n - 1, 1 - level / comparisons / 2)
+    return float(nctdtrinc(n - 1, 1 - POWER, critical) * unbiased * math.sqrt(1 / n + ratio))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ganaug.benchmark.bootstrap import bootstrap_interval, bootstrap_measure
 from ganaug.benchmark.measures import MEASURES, check_compared, check_measure, measure_one
 from ganaug.benchmark.pairing import Cells, pair_cells, ratio_of_test
-from ganaug.benchmark.significance import PairedTest, corrected_t, holm, smallest_detectable
+from ganaug.benchmark.significance import corrected_t, holm, smallest_detectable
 from ganaug.errors import ConfigError, DataError, nearest
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class Difference:
     the measure is. low, high, p: of the corrected resampled t-test, for this comparison alone.
     p_holm: p adjusted for all comparisons that were made together; it decides the verdict.
     bootstrap_low, bootstrap_high: of the difference, with other patients tested by the same
-    classifiers. detectable: the true difference that would be found in four grids of five.
+    classifiers. detectable: the true difference that would be found in four grids of five. equal:
+    cells that do not differ at all, as where no synthetic images were chosen.
 
     None: there is no such number, since there is one cell only, or every cell says the same, or
     no bootstrap was asked for.
@@ -54,6 +55,7 @@ class Difference:
     detectable: float | None
     verdict: Verdict
     n: int
+    equal: int = 0
 
     @property
     def is_too_small(self) -> bool:
@@ -72,8 +74,9 @@ class Difference:
             return f"{self.verdict} ({self.measure} could not be computed in any cell)"
         if self.n == 1:
             return f"{self.verdict} (one cell, so that chance is unknown)"
-        if self.mean == 0:  # as where no cell chose any synthetic images
-            return f"{self.verdict} (the same in every cell)"
+        if self.equal:
+            cells = "every cell" if self.equal == self.n else f"{self.equal} of {self.n} cells"
+            return f"{self.verdict} (the same in {cells})"
         return f"{self.verdict} ({100 * self.mean:+.1f} points in every cell, so no test)"
 
     def to_fields(self) -> dict[str, Any]:
@@ -216,14 +219,15 @@ class _Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """An arm and the reference, before p-values are adjusted."""
+    """An arm and the reference, where both are known. ratio: as `corrected_t` has it."""
 
     arm: str
     reference: str
     fraction: float
     value: float
     reference_value: float
-    test: PairedTest
+    ratio: float
+    differences: NDArray[np.float64]
     interval: tuple[float, float] | None
 
 
@@ -234,12 +238,10 @@ def _pairs(cells: Cells, against: Mapping[str, str], question: _Question) -> lis
     by_arm = {arm: [cells[arm][key] for key in keys] for arm in asked}
     values = {arm: question.values(of_arm) for arm, of_arm in by_arm.items()}
     draws = {arm: question.draws(of_arm) for arm, of_arm in by_arm.items()}
-    most = MEASURES[question.measure.partition(":")[0]].highest
     pairs = []
     for arm, reference in against.items():
         known = np.isfinite(values[arm]) & np.isfinite(values[reference])
         ours, theirs = values[arm][known], values[reference][known]
-        ratio = ratio_of_test(by_arm[reference])
         pairs.append(
             _Pair(
                 arm=arm,
@@ -247,7 +249,8 @@ def _pairs(cells: Cells, against: Mapping[str, str], question: _Question) -> lis
                 fraction=by_arm[arm][0].cell.fraction,
                 value=_mean(ours),
                 reference_value=_mean(theirs),
-                test=corrected_t(ours - theirs, ratio, level=question.level, bounds=(-most, most)),
+                ratio=ratio_of_test(by_arm[reference]),
+                differences=ours - theirs,
                 interval=bootstrap_interval(draws[arm] - draws[reference], level=question.level),
             )
         )
@@ -259,14 +262,16 @@ def _mean(values: NDArray[np.float64]) -> float:
 
 
 def _judge(pairs: Sequence[_Pair], question: _Question) -> list[Difference]:
-    """Adjust the p-values of all pairs for their number, and give a verdict on each."""
-    adjusted = holm([pair.test.p for pair in pairs])
-    about = MEASURES[question.measure.partition(":")[0]]
+    """Test all pairs, adjust the p-values for their number, and give a verdict on each."""
+    about, level = MEASURES[question.measure.partition(":")[0]], question.level
+    bounds = -about.highest, about.highest
+    tests = [
+        corrected_t(pair.differences, pair.ratio, level=level, bounds=bounds) for pair in pairs
+    ]
     rows = []
-    for pair, p in zip(pairs, adjusted, strict=True):
-        test = pair.test
+    for pair, test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
         verdict: Verdict = "no benefit shown"
-        if p is not None and p < question.level:
+        if p is not None and p < level:
             verdict = "helps" if (test.mean > 0) == about.higher_is_better else "harms"
         rows.append(
             Difference(
@@ -283,9 +288,12 @@ def _judge(pairs: Sequence[_Pair], question: _Question) -> list[Difference]:
                 p_holm=p,
                 bootstrap_low=pair.interval[0] if pair.interval else None,
                 bootstrap_high=pair.interval[1] if pair.interval else None,
-                detectable=smallest_detectable(test, level=question.level, comparisons=len(pairs)),
+                detectable=smallest_detectable(
+                    pair.differences, pair.ratio, level=level, comparisons=len(pairs)
+                ),
                 verdict=verdict,
                 n=test.n,
+                equal=int(np.sum(pair.differences == 0)),
             )
         )
     return rows

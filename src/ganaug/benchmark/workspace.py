@@ -18,6 +18,7 @@ from ganaug.benchmark.generators import Drawn, Request, draw, make_recipe, provi
 from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
 from ganaug.benchmark.protocol import Fold, Protocol
 from ganaug.benchmark.task import Task
+from ganaug.hardware import find_device
 from ganaug.registry import Registry
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class Workspace:
         validation = torch.from_numpy(part.fold.validation)
         began = time.perf_counter()
         fitted = train_classifier(
-            model.to(_device(experiment.device)),
+            model.to(find_device(experiment.device)),
             arm,
             self._training_set(part, added, drawn),
             (task.tensor[validation], task.labels[validation]),
@@ -227,7 +228,7 @@ class Workspace:
         """Return the training with predictions of all parts; only what was chosen makes them."""
         if trained.model is None:
             return trained
-        model = trained.model.to(_device(self.experiment.device))
+        model = trained.model.to(find_device(self.experiment.device))
         train, test = (
             predict(model, self.task.tensor[torch.from_numpy(rows)])
             for rows in (part.rows, part.fold.test)
@@ -274,8 +275,3 @@ def _record(choice: Choice) -> dict[str, Any]:
         for values in (choice.scores, choice.errors)
     )
     return {"ratio": choice.ratio, "ratios": ratios, "error": error}
-
-
-def _device(name: str) -> torch.device:
-    found = torch.accelerator.current_accelerator(check_available=True) if name == "auto" else None
-    return found or torch.device("cpu" if name == "auto" else name)

@@ -193,6 +193,12 @@ def benchmark(
             rich_help_panel=_COMPUTING,
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="D", help="auto, or a torch device such as cpu.", rich_help_panel=_COMPUTING
+        ),
+    ] = "auto",
     pictures: Annotated[
         bool,
         typer.Option(
@@ -240,6 +246,7 @@ def benchmark(
             resume=resume,
             backend=backend,
             jobs=jobs,
+            device=device,
             json=json,
             pictures=pictures,
         )

@@ -59,6 +59,7 @@ class BenchmarkRequest:
     resume: bool = False
     backend: str = "loky"
     jobs: int | None = None
+    device: str = "auto"
     json: bool = False
     pictures: bool = True
 
@@ -86,6 +87,7 @@ class BenchmarkRequest:
             "--seed": self.seed or None,
             "--backend": self.backend if self.backend != "loky" else None,
             "--jobs": self.jobs,
+            "--device": self.device if self.device != "auto" else None,
         }
         words: list[object] = ["ganaug", "benchmark", self.data, "--out", self.out]
         words += [word for name, values in repeated.items() for v in values for word in (name, v)]

@@ -55,6 +55,7 @@ def run_benchmark(request: BenchmarkRequest) -> int:
             budget=budget,
             seed=request.seed,
             fields=request.fields,
+            device=request.device,
         )
     with _opened(request, experiment) as results:
         cells = set(experiment.cells)

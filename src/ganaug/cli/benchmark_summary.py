@@ -147,10 +147,16 @@ def version_pairs(experiment: Experiment) -> list[tuple[str, str]]:
     import platform
     from importlib.metadata import version
 
-    names = ("ganaug", "torch", "torchvision", "numpy", "scikit-learn")
+    from ganaug.benchmark.classifiers import CLASSIFIERS
+    from ganaug.hardware import describe_device
+
+    names = ["ganaug", "torch", "torchvision", "numpy", "scikit-learn"]
+    if experiment.study.classifier not in CLASSIFIERS:
+        names.append("timm")
     return [
         ("Versions", ", ".join(f"{name} {version(name)}" for name in names)),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("Device", describe_device(experiment.device)),
         ("Fingerprint", experiment.fingerprint),
     ]
 
@@ -224,7 +230,9 @@ def _notes(comparison: Comparison) -> list[tuple[str, str]]:
     if comparison.is_screening:
         notes.append(("Screening", f"claims are made at {_CLAIM} folds x {_CLAIM} repeats"))
     if study.reported:
-        told = "; ".join(f"{each.arm} {each.measure} {each.value:g}" for each in study.reported)
+        told = "; ".join(
+            f"{each.arm} {each.measure} {each.value:g}" for each in study.reported if each.arm
+        )
         notes.append(("Reported", f"{told} ({study.paper or 'elsewhere'}), on other images"))
     return notes
 

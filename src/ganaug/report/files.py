@@ -14,6 +14,8 @@ from ganaug.files import write_bytes
 from ganaug.report.drawing import Row, Series, draw_curves, draw_dots, draw_forest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ganaug.benchmark.statistics import Difference
     from ganaug.report.findings import Findings
 
@@ -52,6 +54,7 @@ def render_page(findings: Findings) -> str:
         lstrip_blocks=True,
     )
     templates.filters["number"] = _number
+    templates.filters["figure"] = _figure
     templates.filters["words"] = lambda name: str(name).replace("_", " ")
     templates.filters["points"] = lambda value: "" if value is None else f"{100 * value:+.1f}"
     templates.filters["p"] = _p
@@ -59,7 +62,11 @@ def render_page(findings: Findings) -> str:
         found=findings,
         tone={"helps": "good", "harms": "bad"}.get(findings.verdict, "open"),
         tones=_TONES,
-        forest=Markup(_forest(findings)),  # ours, with every text escaped
+        # Ours, with every text escaped.
+        effects=Markup(_forest(findings, findings.final_effects, "the same without such images"))
+        if findings.final_effects
+        else None,
+        forest=Markup(_forest(findings, findings.final, str(findings.reference))),
         curves=Markup(_curves(findings)) if len(findings.fractions) > 1 else None,
         dots=Markup(_dots(findings)),
         pictures=[
@@ -73,7 +80,7 @@ def render_page(findings: Findings) -> str:
     )
 
 
-def _forest(findings: Findings) -> str:
+def _forest(findings: Findings, differences: Sequence[Difference], against: str) -> str:
     rows = [
         Row(
             label=each.arm,
@@ -83,13 +90,13 @@ def _forest(findings: Findings) -> str:
             text=each.verdict,
             tone=_TONES[each.verdict],
         )
-        for each in findings.final
+        for each in differences
     ]
     name = findings.study.measure.replace("_", " ")
     return draw_forest(
         rows,
-        title=f"Differences in {name} from {findings.reference}",
-        unit=f"points of {name}, against {findings.reference}",
+        title=f"Differences in {name} from {against}",
+        unit=f"points of {name}, against {against}",
     )
 
 
@@ -165,6 +172,11 @@ def _without_nan(value: Any) -> Any:
 
 def _number(value: float, digits: int = 3) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _figure(value: float) -> str:
+    """Return a figure of a network, such as its parameters or minutes."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _p(difference: Difference) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ganaug.benchmark.measures import MEASURES, measure
+from ganaug.benchmark.measures import MEASURES, decide, measure
 from ganaug.benchmark.pairing import ratio_of_test
 from ganaug.benchmark.significance import corrected_t
-from ganaug.benchmark.statistics import Difference
+from ganaug.benchmark.statistics import Difference, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -150,18 +150,31 @@ class Findings:
     @cached_property
     def final(self) -> list[Difference]:
         """The differences at the largest training size."""
-        return [each for each in self.differences if each.fraction == self.fractions[-1]]
+        return self._at_last(self.differences)
+
+    @cached_property
+    def final_effects(self) -> list[Difference]:
+        """The effects at the largest training size."""
+        return self._at_last(self.effects)
+
+    def _at_last(self, differences: Sequence[Difference]) -> list[Difference]:
+        return [each for each in differences if each.fraction == self.fractions[-1]]
 
     @cached_property
     def answers(self) -> list[Difference]:
-        """What the verdict rests on, at the largest training size.
+        """What the verdict rests on, at the largest training size, by arm.
 
-        Arms with synthetic images against their partners; where none has one, against the
+        Each arm with synthetic images against its partner; one without a partner against the
         reference.
         """
-        effects = [each for each in self.effects if each.fraction == self.fractions[-1]]
-        synthetic = {arm.name for arm in self.study.arms if arm.needs_generator}
-        return effects or [each for each in self.final if each.arm in synthetic]
+        synthetic = [arm.name for arm in self.study.arms if arm.needs_generator]
+        found = {each.arm: each for each in (*self.final, *self.final_effects)}
+        return [found[arm] for arm in synthetic if arm in found]
+
+    def beside_reference(self, answer: Difference) -> Difference | None:
+        """Return how the arm of an answer differs from the reference, where it is another one."""
+        found = (each for each in self.final if each.arm == answer.arm)
+        return next((each for each in found if each.reference != answer.reference), None)
 
     @property
     def reference(self) -> str | None:
@@ -170,8 +183,11 @@ class Findings:
 
     @property
     def verdict(self) -> str:
-        """The answer in a word: helps, harms, mixed, no benefit shown, or not asked."""
-        found = {each.verdict for each in self.answers}
+        """The answer in a word: helps, harms, mixed, no benefit shown, or not asked.
+
+        An arm that is better than its partner and worse than the reference shows no benefit.
+        """
+        found = {self._verdict(each) for each in self.answers}
         if not found:
             return "not asked"
         if "helps" in found:
@@ -193,13 +209,18 @@ class Findings:
             found += " Other arms with synthetic images did harm."
         return found
 
+    def _verdict(self, answer: Difference) -> Verdict:
+        beside = self.beside_reference(answer)
+        outdone = answer.verdict == "helps" and beside is not None and beside.verdict == "harms"
+        return "no benefit shown" if outdone else answer.verdict
+
     def _sentence(self, name: str) -> str:
-        wanted = {"mixed": "helps"}.get(self.verdict, self.verdict)
+        word = {"mixed": "helps"}.get(self.verdict, self.verdict)
         best = max(
-            (each for each in self.answers if each.verdict == wanted),
-            key=lambda each: self.sign * each.mean,
+            (each for each in self.answers if self._verdict(each) == word),
+            key=lambda each: (each.verdict == "helps", self.sign * each.mean),
         )
-        if wanted == "no benefit shown":
+        if best.verdict == "no benefit shown":
             if any(each.is_too_small for each in self.answers):
                 return (
                     f"No benefit of synthetic images was shown for {name}. There are too few cells "
@@ -215,16 +236,30 @@ class Findings:
             return f"No benefit of synthetic images was shown for {name}.{power}"
         change = f"{100 * best.mean:+.1f} points of {name}"
         if self.study.partners.get(best.arm) == best.reference:
-            did = "helped" if wanted == "helps" else "did harm"
+            did = "helped" if best.verdict == "helps" else "did harm"
             return (
                 f"Synthetic images {did}: {best.arm} is {change} from {best.reference}, which is "
-                "the same but for the images."
+                f"the same but for the images.{self._rest(best)}"
             )
-        did = "better" if wanted == "helps" else "worse"
+        did = "better" if best.verdict == "helps" else "worse"
         return (
             f"{best.arm} did {did} than {best.reference}, by {change}. The two differ in more than "
             "synthetic images."
         )
+
+    def _rest(self, answer: Difference) -> str:
+        """Return what is to be said of an arm that helped, beside the reference."""
+        beside = self.beside_reference(answer)
+        if answer.verdict != "helps" or beside is None:
+            return ""
+        points = f"{100 * beside.mean:+.1f} points"
+        return {
+            "helps": f" It is {points} from the reference, {beside.reference}, too.",
+            "no benefit shown": f" From the reference, {beside.reference}, it is {points}, which "
+            "shows no benefit.",
+            "harms": f" But it is {points} from the reference, {beside.reference}, which did "
+            "better.",
+        }[beside.verdict]
 
     @property
     def sign(self) -> int:
@@ -265,29 +300,29 @@ class Findings:
     def confusion(self, arm: str) -> NDArray[np.float64]:
         """Return what images of each class (rows) are taken for, in fractions, of all cells.
 
-        At the largest training size; an image is of the class that is most probable.
+        At the largest training size, by `decide`; NaN for a class without images.
         """
         names = self.class_names
         counts = np.zeros((len(names), len(names)))
         for outcome in self._of(arm, self.fractions[-1]):
-            found = outcome.test.probabilities.argmax(axis=1)
-            np.add.at(counts, (outcome.test.labels, found), 1)
+            np.add.at(counts, (outcome.test.labels, decide(outcome)), 1)
         totals = counts.sum(axis=1, keepdims=True)
         return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
 
     @cached_property
     def reported(self) -> list[tuple[Reported, Spread | None]]:
-        """The paper's figures, with ours of the same measure where the arm was run."""
-        last = self.fractions[-1]
-        return [
-            (
-                each,
-                self.summary(each.arm, last).measures.get(each.measure)
-                if each.arm in self.arms
-                else None,
-            )
-            for each in self.study.reported
-        ]
+        """The paper's figures, with ours of the same measure where there is one."""
+        return [(each, self._ours(each)) for each in self.study.reported]
+
+    def _ours(self, reported: Reported) -> Spread | None:
+        if reported.arm in self.arms:
+            return self.summary(reported.arm, self.fractions[-1]).measures.get(reported.measure)
+        made = self.generators
+        if made is None or reported.network != self.study.generator:
+            return None
+        return {"parameters": Spread(made.parameters), "minutes": made.minutes}.get(
+            reported.measure
+        )
 
     def to_fields(self) -> dict[str, Any]:
         """Return it for JSON, which has no NaN: such numbers are None."""
