@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -74,9 +75,17 @@ def _docstring(app: Any, what: str, name: str, thing: Any, options: Any, lines: 
 
 
 def _draw(app: Any) -> None:
-    """Make what pages include: trainings of seconds for the gallery, and the diagram of imports."""
-    for script, out in (("draw_layers.py", "layers.html"), ("make_gallery.py", "gallery")):
-        subprocess.run([sys.executable, DOCS / script, DOCS / "_build" / out], check=True)
+    """Make what pages include: trainings of seconds for the gallery, and the diagram of imports.
+
+    GALLERY_IMAGES: that each training of the gallery sees, where a build is only to be checked.
+    """
+    images = os.environ.get("GALLERY_IMAGES")
+    few = ["--images", images] if images else []
+    for script, *arguments in (
+        ("draw_layers.py", DOCS / "_build" / "layers.html"),
+        ("make_gallery.py", DOCS / "_build" / "gallery", *few),
+    ):
+        subprocess.run([sys.executable, DOCS / script, *arguments], check=True)
 
 
 def setup(app: Any) -> None:

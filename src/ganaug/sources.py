@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ganaug.registry import Registry
     from ganaug.spec import LabelledImages
 
-__all__ = ["check_outside", "open_images"]
+__all__ = ["absolute", "check_outside", "open_images"]
 
 
 def open_images(
@@ -48,6 +48,17 @@ def check_outside(out: Path, data: str) -> None:
             f"--out {out} is inside the images' own folder {location}, where it would be taken "
             "for images. Write it somewhere else."
         )
+
+
+def absolute(data: str) -> str:
+    """Return the same images for a process in whatever working directory; a name stays a name.
+
+    Raises DataError for empty text.
+    """
+    name, location = _parse(data)
+    if not location.exists():
+        return data
+    return f"{name}:{location.absolute()}" if name else str(location.absolute())
 
 
 def _parse(data: str) -> tuple[str | None, Path]:

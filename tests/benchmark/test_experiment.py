@@ -103,7 +103,9 @@ def test_another_seed_gives_other_folds_and_other_weights(out):
     assert one.test.ids != other.test.ids
 
 
-def test_another_process_needs_no_more_than_the_pickle(out, tmp_path):
+def test_another_process_needs_no_more_than_the_pickle(tmp_path, monkeypatch):
+    """Nor the working directory: that of a Dask worker is another one."""
+    monkeypatch.chdir(tmp_path)
     images = blobs()
     np.savez(
         tmp_path / "blobs.npz",
@@ -112,7 +114,7 @@ def test_another_process_needs_no_more_than_the_pickle(out, tmp_path):
         class_names=images.class_names,
     )
     study = study_of("classical")
-    experiment = make_experiment(tmp_path / "out", str(tmp_path / "blobs.npz"), study=study)
+    experiment = make_experiment("out", "blobs.npz", study=study)
     content = pickle.dumps(experiment)
     assert len(content) < 5_000
     (tmp_path / "experiment").write_bytes(content)
@@ -129,6 +131,7 @@ def test_another_process_needs_no_more_than_the_pickle(out, tmp_path):
         stdout=subprocess.PIPE,
         text=True,
         check=True,
+        cwd=tmp_path.parent,
         env={**os.environ, "PYTHONPATH": tests},
     )
     found = process.stdout.split()

@@ -26,7 +26,7 @@ from ganaug.files import check_place
 from ganaug.hardware import find_device
 from ganaug.hashes import hash_images
 from ganaug.registry import Registry
-from ganaug.sources import check_outside, open_images
+from ganaug.sources import absolute, check_outside, open_images
 from ganaug.spec import LabelledImages
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ class Experiment:
         named = every.class_names if study.classes is None else study.classes
         hashes = hash_images(opened)
         experiment = cls(
-            source=images,
+            source=absolute(images) if isinstance(images, str) else images,
             fields=dict(fields or {}),
             study=study,
             budget=budget,
