@@ -47,6 +47,17 @@ def small(**kwargs):
     return SyntheticAugmenter("dcgan", **{**settings, **kwargs})
 
 
+def test_a_generator_that_did_not_come_to_its_last_stage_is_said(arrays, caplog):
+    config = {"width": 4, "code_dim": 8, "hidden": 8, "autoencoder_images": 16}
+    for total, said in ((16, True), (128, False)):
+        augmenter = SyntheticAugmenter(
+            "aegan", config=config, size=16, total_images=total, random_state=0, filter=None
+        )
+        caplog.clear()
+        augmenter.fit_resample(*arrays)
+        assert ("classes all: ended in a stage before the last one" in caplog.text) is said
+
+
 @pytest.fixture(scope="module")
 def arrays():
     return imbalanced()

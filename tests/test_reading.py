@@ -270,6 +270,11 @@ def test_a_card_without_the_section_gets_one_before_what_it_is_not_for():
     ("logs", "text"),
     [
         ({}, ""),
+        ({"growing": 0.0}, ""),
+        (
+            {"growing": 1.0},
+            "ended in a stage before the last one; images are not yet what they are to be",
+        ),
         ({"resolution": 64.0, "alpha": 1.0}, ""),
         (
             {"resolution": 64.0, "alpha": 0.2},

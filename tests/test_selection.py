@@ -106,10 +106,18 @@ def test_weights_of_a_resolution_that_was_trained_before_no_longer_count():
     assert (choice.images_seen, choice.compared) == (32, 4)
     again = Best(higher_is_better=False)
     again.load_state_dict(validation.best.state_dict())
-    again.grow_to(8)
+    again.enter(8, True)
     assert (again.images_seen, again.compared) == (32, 4)
-    again.grow_to(16)
+    again.enter(16, True)
     assert (again.images_seen, again.compared) == (None, 0)
+
+
+def test_weights_of_an_autoencoder_do_not_count_beside_those_of_the_gan():
+    network, best = torch.nn.Linear(1, 1), Best(higher_is_better=False)
+    for images_seen, is_growing, score in ((8, True, 1.0), (16, False, 5.0), (24, False, 4.0)):
+        best.enter(None, is_growing)
+        best.consider(network, score, step=images_seen, images_seen=images_seen)
+    assert (best.images_seen, best.compared) == (24, 2)
 
 
 def test_what_cannot_be_selected_says_why(blobs, tiny_gan):

@@ -27,6 +27,7 @@ from ganaug.model import ImageModel, Source
 from ganaug.outlet import ExtendedDataset
 from ganaug.parameters import check_parameters, check_ratio, make_recipe, recorded_parameters
 from ganaug.parts import Part, plan_parts, with_conditioning
+from ganaug.reading import growth_text
 from ganaug.recipes import Recipe, policies_of, with_validation
 from ganaug.registry import Registry
 from ganaug.run_config import describe_run
@@ -272,6 +273,8 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
                 pretrained=trainings[0] if part.role == "fine-tuning" else None,
             )
             _logger.info("classes %s: stopped since %s", part.name, reason)
+            if history and (text := growth_text(history[-1], part.images.spec.height)):
+                _logger.warning("classes %s: %s. Raise total_images or minutes.", part.name, text)
             trainings.append(training)
             endings.append(Ending(history, reason))
         return trainings, endings

@@ -20,7 +20,8 @@ class Loss:
 
     terms: named scalar tensors; their sum is differentiated and stepped.
     logs: named scalars that are recorded and not optimised, such as ``d_accuracy``; a generator
-        that grows says where it is by ``resolution`` and ``alpha``, see `Progress`.
+        that has stages says where it is by ``growing``, ``resolution`` and ``alpha``, see
+        `Progress`.
     """
 
     terms: Mapping[str, Tensor]

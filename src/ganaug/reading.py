@@ -265,13 +265,16 @@ def _interval(interval: tuple[float, float], digits: int | None) -> str:
 
 
 def growth_text(progress: Progress, side: int) -> str:
-    """Say how far a generator had grown after a step; nothing where that was all the way.
+    """Say how far a generator was in its stages after a step; nothing where that was all the way.
 
     side: of the images that it makes, in pixels.
     """
     reached = progress.resolution
     fading = ", which was still fading in" if progress.is_fading else ""
-    if reached is None or (reached >= side and not fading):
+    if reached is None:
+        unfinished = "ended in a stage before the last one; images are not yet what they are to be"
+        return unfinished if progress.is_growing else ""
+    if reached >= side and not fading:
         return ""
     enlarged = f"; images are enlarged to {side} px" if reached < side else ""
     return f"trained up to {reached} px of {side}{fading}{enlarged}"

@@ -87,8 +87,8 @@ class Best:
     """Copies of the averaged weights at the best scores so far.
 
     The newest four improvements are kept, so that the best of what remains is known when a
-    rollback makes the last ones void. When a generator's network has grown since, or is trained
-    at another resolution, its earlier weights and their scores no longer count.
+    rollback makes the last ones void. When a generator is in another stage since, by its shapes, by
+    what it says, or by the resolution it is trained at, earlier weights and scores no longer count.
 
     higher_is_better: of the score.
     """
@@ -97,7 +97,7 @@ class Best:
         self._sign = 1.0 if higher_is_better else -1.0
         self._candidates: deque[_Candidate] = deque(maxlen=_IMPROVEMENTS_KEPT)
         self._compared: list[int] = []  # steps that were scored
-        self._resolution: int | None = None
+        self._stage: tuple[int | None, bool] = None, False
 
     def consider(self, network: nn.Module, score: float, *, step: int, images_seen: int) -> None:
         """Copy the network's weights if they score better than what is kept; NaN never does."""
@@ -118,15 +118,14 @@ class Best:
         while self._compared and self._compared[-1] >= step:
             self._compared.pop()
 
-    def grow_to(self, resolution: int | None) -> None:
-        """Take note of the pixels a side that are trained; what others scored no longer counts.
+    def enter(self, resolution: int | None, is_growing: bool) -> None:
+        """Take note of the stage, as `Progress` has it; what others scored no longer counts.
 
-        None where the generator does not grow. A network that has the layers of all its stages
-        from the start looks the same in each of them.
+        A network that has the layers of all its stages from the start looks the same in each.
         """
-        if resolution != self._resolution:
+        if (resolution, is_growing) != self._stage:
             self._forget_all()
-        self._resolution = resolution
+        self._stage = resolution, is_growing
 
     def _forget_all(self) -> None:
         self._candidates.clear()
@@ -161,7 +160,7 @@ class Best:
                 for kept in self._candidates
             ],
             "compared": list(self._compared),
-            "resolution": self._resolution,
+            "stage": list(self._stage),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -170,7 +169,8 @@ class Best:
         self._candidates.extend(_Candidate(**kept) for kept in state["candidates"])
         # Earlier versions had neither.
         self._compared = list(state.get("compared", [kept.step for kept in self._candidates]))
-        self._resolution = state.get("resolution")
+        resolution, is_growing = state.get("stage", (state.get("resolution"), False))
+        self._stage = resolution, is_growing
 
 
 def check_selection(how: str) -> None:
@@ -246,8 +246,9 @@ def _take_best(generator: Generator, best: Best | None) -> None:
         generator.network.load_state_dict(found)
         return
     warnings.warn(
-        "The training ended before it was evaluated, so that no weights are the best; the last "
-        "ones are handed out. Train for longer, or evaluate more often (--eval-every N).",
+        "The training ended before it was evaluated, or evaluated in its last stage, so that no "
+        "weights are the best; the last ones are handed out. Train for longer, or evaluate more "
+        "often (--eval-every N).",
         stacklevel=3,
     )
 

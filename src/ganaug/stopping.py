@@ -20,8 +20,9 @@ class Progress:
     step, epoch: steps done; passes over the training images, rounded down.
     images_in_epoch: training images in a pass; None where a record does not say.
     losses: ``"phase/term"`` to value, the mean over a phase's repeats. logs: ``"name"`` to value;
-        a generator that grows gives ``resolution``, the pixels a side that it is trained at, and
-        ``alpha``, how far these have faded in, up to 1.
+        a generator that has stages gives ``growing``, 1 until it is wholly in its last one; one
+        that grows in size, ``resolution``, the pixels a side that it is trained at, and ``alpha``,
+        how far these have faded in, up to 1.
     metrics: scores on validation rows, where somebody computed them.
     seconds: time spent in training, over all sessions.
     """
@@ -40,6 +41,11 @@ class Progress:
         """Pixels a side that were trained; None where the generator does not grow."""
         found = self.logs.get("resolution")
         return None if found is None else round(found)
+
+    @property
+    def is_growing(self) -> bool:
+        """Whether a stage is still to come, so that images are not yet what they are to be."""
+        return self.logs.get("growing", 0.0) > 0.0
 
     @property
     def is_fading(self) -> bool:

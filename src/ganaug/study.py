@@ -49,6 +49,11 @@ class Arm:
         """Whether a generator has to be trained for it."""
         return self.synthetic != "none"
 
+    @property
+    def adds_images(self) -> bool:
+        """Whether it has synthetic images and all the real ones, too, so that it is a remedy."""
+        return self.synthetic in ("beside", "before")
+
     def __add__(self, other: Arm) -> Arm:
         """Return both treatments as one. Raises ConfigError where they contradict each other."""
         return Arm(
@@ -68,8 +73,8 @@ class Budget:
 
     folds, repeats: of the cross-validation. steps: optimiser steps of each classifier, the same
     for every arm; batch_size: images a step. generator_images: training images that a generator
-    sees in each fold; settings: of the generator, in place of the study's, such as a schedule for
-    so many images. fractions: of the training groups, for curves by training size.
+    sees in each fold; generator_size, settings: of the generator, in place of the study's, such as
+    a schedule for so many images. fractions: of the training groups, for curves by training size.
     """
 
     __pydantic_config__ = _STRICT
@@ -79,6 +84,7 @@ class Budget:
     steps: int = 2_000
     batch_size: int = 64
     generator_images: int = 100_000
+    generator_size: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     fractions: tuple[float, ...] = (1.0,)
 
@@ -89,7 +95,7 @@ class Reported:
 
     arm: of which it is a measure; or network: what else it is of, and then `measure` may be any
     words. "parameters" and "minutes" of the study's own generator, by its name, have ours beside
-    them.
+    them, and so have the scores of `Study.extras`.
 
     Raises ConfigError where it is of both, or of nothing.
     """
@@ -193,13 +199,14 @@ class Study:
     def partners(self) -> dict[str, str]:
         """By the name of an arm with synthetic images: the arm that is the same but for these.
 
-        A difference between the two is due to the images. Arms without such a partner are absent.
+        A difference between the two is due to the images. Arms without such a partner are absent,
+        and so are those that have lost their real images.
         """
         plain = {_treatment(arm): arm.name for arm in self.arms if not arm.needs_generator}
         asked = {
             arm.name: _treatment(replace(arm, synthetic="none"))
             for arm in self.arms
-            if arm.needs_generator
+            if arm.adds_images
         }
         return {name: plain[treatment] for name, treatment in asked.items() if treatment in plain}
 

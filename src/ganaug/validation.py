@@ -166,7 +166,7 @@ class Validation:
         images_before = before.images_seen if before else 0
         if self.best is not None:
             self.best.forget_from(newest.step)
-            self.best.grow_to(newest.resolution)
+            self.best.enter(newest.resolution, newest.is_growing)
         if self._began is None:
             self._began = images_before, before.seconds if before else 0.0
         if newest.images_seen // self._plan.every == images_before // self._plan.every:

@@ -63,7 +63,10 @@ def test_treatments_that_contradict_each_other_are_refused(study):
 
 def test_the_partner_of_an_arm_is_the_same_but_for_the_images():
     study = Study(name="mine", summary="Mine.", arms=(ARMS["untreated"],)).with_arms(
-        ("untreated", "oversample+classical", "oversample+classical+synthetic", "mixup+synthetic")
+        (
+            *("untreated", "oversample+classical", "oversample+classical+synthetic"),
+            *("mixup+synthetic", "synthetic-only"),  # the latter has lost the real images
+        )
     )
     assert study.partners == {"oversample+classical+synthetic": "oversample+classical"}
 

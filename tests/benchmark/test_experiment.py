@@ -359,6 +359,15 @@ def test_a_classifier_that_is_a_function_is_known_by_its_code_and_its_arguments(
     assert fingerprint(one) != kept
 
 
+def test_a_process_with_another_kind_of_device_computes_nothing(tmp_path, monkeypatch):
+    experiment = make_experiment(tmp_path)
+    assert experiment.facts["computes on"].startswith("cpu, ")
+    monkeypatch.setattr(experiment_module, "describe_device", lambda name: "cuda, an H100, bf16")
+    with pytest.raises(RunError, match=r"This process computes on cuda, an H100, bf16, .*--device"):
+        experiment.run(experiment.cells[0])
+    assert make_experiment(tmp_path).fingerprint != experiment.fingerprint
+
+
 def test_conditioning_that_a_study_leaves_open_is_said(tmp_path):
     def conditioning(*names, **changes):
         return make_experiment(tmp_path, study=study_of(*names, **changes)).study.conditioning

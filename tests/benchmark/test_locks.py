@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import os
 import subprocess
@@ -5,7 +6,7 @@ import sys
 
 import pytest
 
-from ganaug.benchmark.locks import hold
+from ganaug.benchmark.locks import claim, hold
 from ganaug.errors import RunError
 
 HOLDER = """
@@ -45,6 +46,24 @@ def test_a_lock_is_held_until_its_holder_is_killed(holder, tmp_path):
     holder.kill()
     with hold(path):  # waits for the kill
         assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_a_claim_does_not_wait_and_ends_with_its_descriptor(tmp_path):
+    descriptor = claim(tmp_path)
+    with pytest.raises(BlockingIOError):
+        claim(tmp_path)
+    os.close(descriptor)
+    os.close(claim(tmp_path))
+
+
+@pytest.mark.parametrize("lock", [claim, lambda folder: hold(folder / "lock").__enter__()])
+def test_a_file_system_without_locks_is_one_clear_line(tmp_path, monkeypatch, lock):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"Cannot lock .*: No locks available\."):
+        lock(tmp_path)
 
 
 def test_a_lock_is_held_in_the_block_and_no_longer(tmp_path):

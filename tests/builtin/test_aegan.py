@@ -114,17 +114,20 @@ def test_a_shape_it_cannot_do_is_one_clear_error(
 @pytest.mark.parametrize("mode", MODES)
 def test_the_autoencoder_comes_first_and_then_the_gan(mode: str) -> None:
     training = start(data(), mode=mode)
-    names = []
+    names, growing = [], []
     for _ in range(5):
-        losses = next(training).losses
-        names.append({name.split("/")[0] for name in losses})
+        progress = next(training)
+        names.append({name.split("/")[0] for name in progress.losses})
+        growing.append(progress.is_growing)
     assert names == [{"critic", "autoencoder"}] * 3 + [{"discriminator", "generator"}] * 2
+    assert growing == [True] * 3 + [False] * 2
     assert training.images_seen == 3 * 4 + 2 * 4
 
 
 def test_the_stages_follow_from_the_images_and_not_from_the_length_of_the_training() -> None:
     assert AEGANConfig().images_for_autoencoder(100) == 8_000
-    assert AEGANConfig().images_for_autoencoder(10_000) == 200_000
+    assert AEGANConfig().images_for_autoencoder(1_000) == 20_000
+    assert AEGANConfig().images_for_autoencoder(10_000) == 40_000
     assert AEGANConfig(autoencoder_images=7).images_for_autoencoder(10_000) == 7
     states = [go_on(start(data(), total=total), 6).state_dict() for total in (24, 10_000)]
     for state in states:

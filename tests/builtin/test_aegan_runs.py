@@ -17,6 +17,7 @@ from ganaug.builtin.aegan.network import AEGAN
 from ganaug.builtin.aegan.report import format_params, params_report
 from ganaug.checkpoints import read_tensors, write_tensors
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError
+from ganaug.integrity import seal
 from ganaug.parts import Part
 from ganaug.recipes import Recipe
 from ganaug.run_config import describe_run
@@ -116,6 +117,25 @@ def test_a_run_of_other_layers_is_refused(run: Path, fields: dict[str, Any]) -> 
     (name,) = fields
     with pytest.raises(ConfigError, match=f"has {name}=.*expected {fields[name]}. Set {name}="):
         next(start(data(), autoencoder_run=str(run), **fields))
+
+
+def test_a_run_whose_decoder_was_trained_on_is_refused(run: Path) -> None:
+    path = run / "generator.safetensors"
+    weights, header = read_tensors(path)
+    header["settings"] = {**header["settings"], "mode": "decoder_init"}
+    write_tensors(path, weights, header)
+    with pytest.raises(ConfigError, match="has mode=decoder_init.*Expected a run of mode=latent"):
+        next(start(data(), autoencoder_run=str(run)))
+
+
+def test_weights_that_are_not_those_of_the_manifest_are_refused(run: Path) -> None:
+    seal(run)
+    path = run / "generator.safetensors"
+    weights, header = read_tensors(path)
+    name = next(name for name in weights if name.startswith("autoencoder."))
+    write_tensors(path, {**weights, name: weights[name] + 1}, header)
+    with pytest.raises(RunError, match=r"generator\.safetensors is damaged: it is not the file"):
+        next(start(data(), autoencoder_run=str(run)))
 
 
 def test_a_run_of_another_generator_is_refused(run: Path) -> None:

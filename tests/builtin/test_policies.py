@@ -221,6 +221,16 @@ def test_plateau_stops_when_the_score_has_not_improved_for_its_patience(build):
     assert policy.reason_to_stop(scored(5.0, 3.0, 4.0, 2.9)) is None
 
 
+def test_plateau_begins_to_count_when_a_generator_is_in_its_last_stage(build):
+    """The first four scores are of stages before, the best of all among them."""
+    policy, scores = build("plateau", patience=400), (5.0, 1.0, 4.0, 4.0, 9.0, 9.0, 9.0)
+    for known, stops in ((4, False), (5, False), (6, False), (7, True)):
+        records = scored(*scores[:known])
+        staged = [replace(record, logs={"growing": float(record.step <= 8)}) for record in records]
+        assert bool(policy.reason_to_stop(History(staged))) is stops
+        assert known < 4 or policy.reason_to_stop(records)
+
+
 def test_plateau_goes_up_or_down_as_it_is_told(build):
     rising = scored(1.0, 2.0, 3.0, 4.0, name="recall")
     assert (

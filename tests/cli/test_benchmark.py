@@ -43,7 +43,7 @@ class Made(Fake):
     left_out: Mapping[str, int] = field(default_factory=lambda: {"blurred": 7})
     better: str = ""
     worse: str = ""
-    device: str = "cpu"
+    computes_on: str = "cpu, float32"
 
     @property
     def origin(self):
@@ -120,7 +120,14 @@ def test_it_says_what_is_compared_and_then_the_verdict_and_the_arms(ganaug, made
     assert "out/first" in facts["Results"]
     assert "Generator" in facts
     (verdict,) = [line for line in lines if line.startswith("synthetic: ")]
-    assert re.search(r"no benefit shown \(could detect .* points\), against \w+\.$", verdict)
+    said = " ".join(lines[lines.index(verdict) :])
+    assert re.match(
+        r"synthetic: no benefit shown \(could detect [\d.]+ points\), against \w+; 95 % interval "
+        r"[-+\d.]+ to [-+\d.]+\. ",
+        said,
+    )
+    headline = " ".join(lines[: lines.index(verdict)])
+    assert "In this screening, no benefit of synthetic images was shown" in headline
     table = [line.split() for line in lines if line.startswith(" ") and line.strip()]
     assert {"untreated", "oversample", "synthetic"} <= {words[0] for words in table}
     assert lines.index(verdict) < next(n for n, line in enumerate(lines) if "reference" in line)
@@ -159,7 +166,7 @@ def test_arms_without_synthetic_images_get_verdicts_where_there_are_no_others(ga
     arguments = ("--arm", "untreated", "--arm", "mixup", "--folds", 2, "--backend", "sequential")
     result = ganaug("benchmark", "photos", "--out", "out", *arguments)
     assert result.code == 0
-    assert re.search(r"^(untreated|mixup): .*against (untreated|mixup)\.$", result.out, re.M)
+    assert re.search(r"^(untreated|mixup): .*against (untreated|mixup)", result.out, re.M)
     assert "Generator" not in result.out
 
 
@@ -168,7 +175,7 @@ def test_each_training_size_has_a_table(ganaug, made):
     result = ganaug("benchmark", "photos", "--out", "out", *TINY, *sizes)
     assert result.code == 0
     assert result.out.count("synthetic: ") == 2
-    assert ", on 25% of the training groups." in " ".join(result.out.split())
+    assert ", on 25% of the training groups; 95 % interval" in " ".join(result.out.split())
     assert result.out.count("95 % interval") == 2
 
 

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from dataclasses import replace
 from html import escape
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -136,9 +137,10 @@ def test_images_that_helped_are_put_beside_the_best_that_can_be_done_without(ver
 def test_an_arm_that_is_worse_than_the_reference_shows_no_benefit_however_images_helped_it():
     found = beside("harms", -0.1)
     assert found.verdict == "no benefit shown"
-    assert found.headline.startswith("Synthetic images helped: synthetic is +20.0 points")
-    assert found.headline.endswith(
-        "But it is -10.0 points from the reference, oversample, which did better."
+    assert found.headline == (
+        "No benefit of synthetic images was shown for balanced accuracy: synthetic is -10.0 points "
+        "from the reference, oversample. The images did help it; it is +20.0 points from "
+        "untreated, which is the same but for these."
     )
     assert "No benefit shown" in render_page(found)
 
@@ -157,6 +159,20 @@ def test_an_arm_without_a_partner_stands_among_the_others():
         ("synthetic", "untreated"),
         ("warm-start", "oversample"),
     ]
+
+
+def test_synthetic_images_in_place_of_real_ones_have_no_say():
+    alone = Arm(name="synthetic-only", summary="Alone.", synthetic="only")
+    rows = [
+        difference("helps", 0.2, 0.05),
+        replace(difference("harms", -0.2, 0.05), arm=alone.name),
+    ]
+    found = Findings(
+        study=replace(STUDY, arms=(*ARMS, alone)), outcomes=outcomes(EQUAL), differences=rows,
+        facts={}, is_screening=False,
+    )  # fmt: skip
+    assert [each.arm for each in found.answers] == ["synthetic"]
+    assert found.verdict == "helps"
 
 
 def test_images_that_cost_much_harm():
@@ -204,6 +220,14 @@ def difference(verdict, mean, detectable, reference="oversample"):
         reference_value=0.5, mean=mean, low=None, high=None, p=None, p_holm=None,
         bootstrap_low=None, bootstrap_high=None, detectable=detectable, verdict=verdict, n=6,
     )  # fmt: skip
+
+
+def test_no_benefit_says_that_cells_without_images_say_nothing_of_it():
+    rows = [replace(difference("no benefit shown", 0.01, 0.034), equal=2)]
+    found = Findings(
+        study=STUDY, outcomes=outcomes(EQUAL), differences=rows, facts={}, is_screening=True
+    )
+    assert found.headline.endswith("in four of five such benchmarks, if every cell took some.")
 
 
 def test_no_benefit_says_how_large_a_one_would_have_been_found():
@@ -255,6 +279,31 @@ def test_a_confusion_matrix_goes_by_thresholds_of_validation_images():
     assert found.confusion("synthetic")[2, 2] > 0.7
 
 
+def test_a_confusion_matrix_of_two_classes_has_the_sensitivity_of_the_rarer_one():
+    def two(some, common=90):
+        keep = np.r_[np.flatnonzero(some.labels == 0)[:common], np.flatnonzero(some.labels == 1)]
+        weights = some.probabilities[keep][:, :2]
+        return Predictions(
+            ids=tuple(some.ids[row] for row in keep),
+            groups=tuple(some.groups[row] for row in keep),
+            labels=some.labels[keep],
+            probabilities=weights / weights.sum(axis=1, keepdims=True),
+        )
+
+    rows = [
+        replace(
+            each, class_names=("mel", "nevus"), train=two(each.train, common=5),  # `mel` is rarer
+            validation=two(each.validation), test=two(each.test),
+        )
+        for each in outcomes(EQUAL, repeats=1)
+    ]  # fmt: skip
+    found = Findings(study=STUDY, outcomes=rows, differences=[], facts={}, is_screening=True)
+    matrix = found.confusion("synthetic")
+    mean = found.summary("synthetic", 1.0).measures["sensitivity:mel"].mean
+    assert matrix[0, 0] == pytest.approx(mean)  # folds are of one size
+    assert "the rarer class at its threshold" in render_page(found)
+
+
 def _shy(some):
     probabilities = some.probabilities * [1, 1e-3, 1e-3]
     return replace(some, probabilities=probabilities / probabilities.sum(axis=1, keepdims=True))
@@ -272,6 +321,12 @@ def test_the_papers_figures_of_networks_have_those_of_our_generator_beside_them(
     rows = [replace(each, details={"generator": generator}) for each in outcomes(EQUAL)]
     found = replace(found_in(rows), study=replace(STUDY, reported=figures))
     assert [ours and ours.mean for _, ours in found.reported] == [1_234_567, None]
+    score = SimpleNamespace(name="fid", value=80.5)
+    best = replace(
+        found, scores=[score],
+        study=replace(STUDY, reported=(Reported(network="dcgan", measure="fid", value=16.0),)),
+    )  # fmt: skip
+    assert best.reported[0][1].mean == 80.5
     page = render_page(found)
     assert "<td>15,683,546</td><td>1,234,567</td>" in page
     assert "<td>27</td><td>-</td>" in page
@@ -395,6 +450,10 @@ onload = () => {{
     return [each.id || "picture", box.x, box.y, box.width, box.height];
   }}));
   document.body.dataset.width = page.documentElement.scrollWidth;
+  document.body.dataset.cut = [...page.querySelectorAll("svg text")].filter(each => {{
+    const box = each.getBBox(), view = each.ownerSVGElement.viewBox.baseVal;
+    return box.x < 0 || box.x + box.width > view.width || box.y + box.height > view.height;
+  }}).map(each => each.textContent).join(", ");
 }}
 </script></body>"""
 
@@ -413,7 +472,23 @@ def test_chromium_shows_the_verdict_and_every_figure(chromium, tmp_path, width, 
     stream = io.BytesIO()
     Image.fromarray(noise).save(stream, "PNG")
     picture = Picture(title="Images", caption="Noise.", png=stream.getvalue())
+    long = "oversample+classical+synthetic"
     found = found_in(outcomes(BETTER, fractions=(0.5, 1.0)), pictures=[picture])
+    found = replace(
+        found,
+        study=replace(STUDY, arms=(*ARMS[:2], replace(ARMS[2], name=long))),
+        outcomes=[
+            replace(each, cell=replace(each.cell, arm=long))
+            if each.cell.arm == "synthetic"
+            else each
+            for each in found.outcomes
+        ],
+        differences=[
+            replace(each, arm=long) if each.arm == "synthetic" else each
+            for each in found.differences
+        ],
+        effects=[replace(each, arm=long) for each in found.effects],
+    )
     frame = tmp_path / "frame.html"
     content = escape(render_page(found), quote=True)
     frame.write_text(_FRAME.format(width=width, height=height, page=content), "utf-8")
@@ -429,6 +504,7 @@ def test_chromium_shows_the_verdict_and_every_figure(chromium, tmp_path, width, 
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     boxes = json.loads(re.search(r'data-boxes="(.*?)"', done.stdout)[1].replace("&quot;", '"'))
     assert int(re.search(r'data-width="(\d+)"', done.stdout)[1]) <= width
+    assert re.search(r'data-cut="(.*?)"', done.stdout)[1] == ""
     assert [box[0] for box in boxes] == [
         "verdict", "effects", "forest", "differences", "curves", "classes", "confusion", "picture",
     ]  # fmt: skip

@@ -23,7 +23,7 @@ from ganaug.benchmark.task import map_classes
 from ganaug.duplicates import find_duplicates
 from ganaug.errors import ConfigError, RunError
 from ganaug.files import check_place
-from ganaug.hardware import find_device
+from ganaug.hardware import describe_device
 from ganaug.hashes import hash_images
 from ganaug.registry import Registry
 from ganaug.sources import absolute, check_outside, open_images
@@ -53,7 +53,8 @@ class Experiment:
     the experiment. fields: of the dataset plugin. study, budget, seed: what is compared, how much
     is computed, and what every random number follows from. out: where generators are kept.
     classifier: a name, or a function of channels, (height, width) and classes; by default the
-    study's. device: "auto", or a torch device such as "cpu". clusters: near duplicates, by row.
+    study's. device: "auto", or a torch device such as "cpu"; computes_on: which one that is, and in
+    what precision. clusters: near duplicates, by row.
     counts: images by class of the task; left_out: images by label that is in none of them;
     generated: the classes that generators are trained on.
     digest: of the images of the task, their pixels, labels, ids and groups; rows: the same
@@ -70,6 +71,7 @@ class Experiment:
     out: Path
     classifier: str | Callable[..., nn.Module]
     device: str = "auto"
+    computes_on: str
     clusters: tuple[tuple[int, ...], ...]
     counts: Mapping[str, int]
     left_out: Mapping[str, int]
@@ -102,7 +104,7 @@ class Experiment:
         where generator or classifier cannot take the images; RunError for a bad `out`.
         """
         out = Path(out)
-        find_device(device)
+        computes_on = describe_device(device)
         check_budget(budget, seed)
         check_study(study)
         check_place(out / "generators")
@@ -121,6 +123,7 @@ class Experiment:
             out=out.absolute(),
             classifier=study.classifier if classifier is None else classifier,
             device=device,
+            computes_on=computes_on,
             clusters=find_duplicates(opened, hashes).near,
             counts=opened.counts,
             left_out={label: n for label, n in every.counts.items() if n and label not in named},
@@ -163,6 +166,7 @@ class Experiment:
             "classifier": _name(self.classifier),
             "budget": budget,
             "seed": self.seed,
+            "computes on": self.computes_on,
             "versions": {"ganaug": ganaug.__version__, "torch": str(torch.__version__)},
         }
         found: dict[str, Any] = json.loads(json.dumps(facts))
@@ -225,9 +229,19 @@ class Experiment:
         return {name: value for name, value in self.__dict__.items() if name in names}
 
     def open_workspace(self) -> Workspace:
-        """Return images, folds and generators, opened anew; RunError where they changed."""
+        """Return images, folds and generators, opened anew.
+
+        Raises RunError where images changed, or where this process has another kind of device.
+        """
         from ganaug.benchmark.workspace import Workspace
 
+        here = describe_device(self.device)
+        if here != self.computes_on:
+            raise RunError(
+                f"This process computes on {here}, and the benchmark is computed on "
+                f"{self.computes_on}: arms would differ by that. Name a device that every process "
+                "has with --device."
+            )
         images = map_classes(_open(self.source, self.fields), self.study.classes)
         if _digest(images, None) != self.rows:
             raise RunError(

@@ -111,7 +111,7 @@ def make_recipe(study: Study, budget: Budget, registry: Registry, seed: int = 0)
         {
             "generator": study.generator,
             "settings": config.to_fields(),
-            "size": study.generator_size,
+            "size": budget.generator_size or study.generator_size,
             "conditioning": study.conditioning or "conditional",
             "filters": [name for name in FILTERS if name in study.filters],
             "total_images": budget.generator_images,

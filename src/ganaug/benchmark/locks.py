@@ -10,7 +10,7 @@ from typing import TextIO
 
 from ganaug.errors import RunError
 
-__all__ = ["hold"]
+__all__ = ["claim", "hold"]
 
 
 @contextmanager
@@ -25,16 +25,47 @@ def hold(path: Path) -> Iterator[None]:
         yield
 
 
+def claim(folder: Path) -> int:
+    """Lock a folder without waiting; return its file descriptor, which holds the lock until closed.
+
+    Raises BlockingIOError while another process has the lock, RunError where its file system has
+    no locks.
+    """
+    import fcntl
+
+    with _explained(folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+    return descriptor
+
+
 def _lock(path: Path) -> TextIO:
     import fcntl
 
-    try:
+    with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+", encoding="ascii")
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        stream.truncate(0)
-        stream.write(f"{os.getpid()}\n")
-        stream.flush()
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX)
+            stream.truncate(0)
+            stream.write(f"{os.getpid()}\n")
+            stream.flush()
+        except OSError:
+            stream.close()
+            raise
+    return stream
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what the system refuses, but a lock that another process has, into one line."""
+    try:
+        yield
+    except BlockingIOError:
+        raise
     except OSError as error:
         raise RunError(f"Cannot lock {path}: {error.strerror or error}.") from error
-    return stream

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ganaug.benchmark.against_rest import OneClass, against_rest
+from ganaug.benchmark.against_rest import OneClass, against_rest, choose_threshold
 from ganaug.benchmark.prior import choose_weights
 from ganaug.benchmark.weighing import Weighed, mean_over, undefined
 from ganaug.errors import ConfigError, DataError, nearest
@@ -148,13 +148,21 @@ def measure_one(outcome: Outcome, name: str, *, specificity: float = 0.9) -> flo
 
 
 def decide(outcome: Outcome) -> NDArray[np.int64]:
-    """Return the class that each test image is taken for, int64 (N,), as "balanced_accuracy" does.
+    """Return the class that each test image is taken for, int64 (N,).
 
-    The most probable one, once as much of the classes' frequencies in training is taken out of the
-    probabilities as does best on validation images; nothing is, without any of these.
+    Of two classes, the rarer in training at its threshold of "sensitivity", and the other one
+    below it. Of more, as "balanced_accuracy" has it: the most probable one, once as much of the
+    classes' frequencies in training is taken out of the probabilities as does best on validation
+    images. The most probable one, where there are none of these.
     """
     valid, test = outcome.validation, outcome.test
     counts = np.bincount(outcome.train.labels, minlength=len(outcome.class_names))
+    if len(counts) == 2:
+        rarer = int(counts.argmin())
+        of_rarer = OneClass(valid.labels == rarer, valid.probabilities[:, rarer])
+        threshold = choose_threshold(of_rarer, "both", specificity=0.0)
+        if not np.isnan(threshold):
+            return np.where(test.probabilities[:, rarer] >= threshold, rarer, 1 - rarer)
     weights = choose_weights(valid.labels, valid.probabilities, counts)
     weighed = test.probabilities if weights is None else test.probabilities * weights
     return np.asarray(weighed.argmax(axis=1), dtype=np.int64)

@@ -16,7 +16,8 @@ class Origin:
 
     fingerprint: the same where the outcomes of an arm would be, and only there. facts: what it was
     made from (data, study, budget, seed, versions, ...), for people, as JSON takes it. arms: what
-    each does, by name; outcomes of one follow from no other, so that more may join.
+    each does, by name, and what its synthetic images follow from; more arms may join where that
+    stays as it is.
     """
 
     fingerprint: str

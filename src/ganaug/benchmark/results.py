@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from ganaug.benchmark.locks import claim
 from ganaug.benchmark.origins import Origin
 from ganaug.benchmark.outcomes import Cell, Outcome, Predictions
 from ganaug.errors import RunError
@@ -167,19 +168,16 @@ class Results:
         """Keep other processes from claiming the same results; for whoever computes cells.
 
         Reading is free meanwhile. The claim ends with the process, however it ends. Raises
-        RunError when another process has it.
+        RunError when another process has it, or where its file system has no locks.
         """
-        import fcntl
-
-        folder = os.open(self.path.parent, os.O_RDONLY)
         try:
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunError(
-                    f"Another process is computing into {self.path.parent}. Wait until it has "
-                    "ended, or choose another --out."
-                ) from error
+            folder = claim(self.path.parent)
+        except BlockingIOError as error:
+            raise RunError(
+                f"Another process is computing into {self.path.parent}. Wait until it has "
+                "ended, or choose another --out."
+            ) from error
+        try:
             yield
         finally:
             os.close(folder)

@@ -13,6 +13,9 @@ __all__ = ["POWER", "PairedTest", "corrected_t", "holm", "smallest_detectable"]
 
 POWER = 0.8
 
+#: Cells that differ, of which there are more, that a deviation is taken from.
+_FEWEST = 4
+
 #: What rounding leaves of equal differences.
 _ROUNDING = 1e-12
 
@@ -88,12 +91,14 @@ def smallest_detectable(
 
     The deviation is that of the cells that differ at all: where images help, cells choose some,
     and those that chose none today say nothing of how much such cells would vary. None where
-    fewer than two differ, or all of these by the same.
+    fewer than four differ and others do not, or all of these differ by the same.
     """
     from scipy.special import nctdtrinc, poch, stdtrit
 
     n = len(differences)
     unequal = differences[differences != 0]
+    if len(unequal) < min(n, _FEWEST):
+        return None
     spread = float(np.std(unequal, ddof=1)) if len(unequal) > 1 else 0.0
     if spread <= _ROUNDING:
         return None

@@ -18,7 +18,7 @@ from ganaug.errors import ConfigError, DataError, nearest
 if TYPE_CHECKING:
     from ganaug.benchmark.outcomes import Outcome
 
-__all__ = ["Difference", "Verdict", "choose_reference", "compare"]
+__all__ = ["Difference", "Verdict", "choose_reference", "compare", "points"]
 
 Verdict = Literal["helps", "no benefit shown", "harms"]
 
@@ -84,6 +84,12 @@ class Difference:
         return {**asdict(self), "words": self.words()}
 
 
+def points(value: float | None) -> str:
+    """Return a difference in points, hundredths of the measure; nothing where there is none."""
+    text = "" if value is None else f"{100 * value:+.1f}"
+    return {"+nan": "", "nan": "", "+0.0": "0.0", "-0.0": "0.0"}.get(text, text)
+
+
 def compare(
     outcomes: Sequence[Outcome],
     measure: str,
@@ -100,9 +106,9 @@ def compare(
 
     measure: ``NAME`` or ``NAME:CLASS`` of `MEASURES`, on test images. reference: an arm; None: the
     one among candidates (the arms without synthetic images) that is best on validation images,
-    for each fraction (`choose_reference`). partners: instead of a reference, what each of some
-    arms is compared with, by its name; other arms are left out then. bootstraps: draws of groups,
-    from seed; 0 for none.
+    for each fraction (`choose_reference`). partners: what each of some arms is compared with, too,
+    by its name; or alone, without reference and candidates. Two arms that are compared for both
+    reasons are compared once. bootstraps: draws of groups, from seed; 0 for none.
 
     Differences of cells are tested by the corrected resampled t-test (`corrected_t`), and p-values
     are adjusted by Holm's method for all that is returned, arms and fractions alike, so that the
@@ -116,20 +122,21 @@ def compare(
     Raises ConfigError for an unknown measure or arm, and RunError when arms do not have the same
     cells, or not the same test images in them.
     """
-    named = [*(partners or {}), *(partners or {}).values(), *candidates]
+    partners = partners or {}
+    named = [*partners, *partners.values(), *candidates]
     _check(outcomes, measure, [*named, *([reference] if reference else [])], specificity, level)
     question = _Question(measure, specificity, level, bootstraps, seed)
     pairs: list[_Pair] = []
     for fraction in dict.fromkeys(outcome.cell.fraction for outcome in outcomes):
         chosen = [outcome for outcome in outcomes if outcome.cell.fraction == fraction]
         cells = pair_cells(chosen)
-        if partners is not None:
-            pairs += _pairs(cells, partners, question)
-            continue
-        against = reference or choose_reference(
-            chosen, measure, candidates, specificity=specificity
-        )
-        pairs += _pairs(cells, {arm: against for arm in cells if arm != against}, question)
+        asked = [*partners.items()]
+        if reference or candidates or not partners:
+            against = reference or choose_reference(
+                chosen, measure, candidates, specificity=specificity
+            )
+            asked += [(arm, against) for arm in cells if arm != against]
+        pairs += _pairs(cells, list(dict.fromkeys(asked)), question)
     return _judge(pairs, question)
 
 
@@ -231,15 +238,15 @@ class _Pair:
     interval: tuple[float, float] | None
 
 
-def _pairs(cells: Cells, against: Mapping[str, str], question: _Question) -> list[_Pair]:
+def _pairs(cells: Cells, asked: Sequence[tuple[str, str]], question: _Question) -> list[_Pair]:
     """Compare arms of one fraction, each with what it is compared with."""
-    asked = dict.fromkeys([*against, *against.values()])
     keys = sorted(next(iter(cells.values())))
-    by_arm = {arm: [cells[arm][key] for key in keys] for arm in asked}
+    arms = dict.fromkeys(arm for pair in asked for arm in pair)
+    by_arm = {arm: [cells[arm][key] for key in keys] for arm in arms}
     values = {arm: question.values(of_arm) for arm, of_arm in by_arm.items()}
     draws = {arm: question.draws(of_arm) for arm, of_arm in by_arm.items()}
     pairs = []
-    for arm, reference in against.items():
+    for arm, reference in asked:
         known = np.isfinite(values[arm]) & np.isfinite(values[reference])
         ours, theirs = values[arm][known], values[reference][known]
         pairs.append(

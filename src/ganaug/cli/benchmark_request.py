@@ -113,7 +113,13 @@ def make_study(request: BenchmarkRequest, registry: Registry) -> Study:
     if request.classifier is not None:
         study = replace(study, classifier=request.classifier)
     if request.size is not None:
-        study = replace(study, size=request.size, generator_size=request.size)
+        study = replace(
+            study,
+            size=request.size,
+            generator_size=request.size,
+            small=replace(study.small, generator_size=None),
+            full=replace(study.full, generator_size=None),
+        )
     assignments = assignments_of("--set", "width=32", request.settings)
     if request.generator is not None and request.generator != study.generator:
         registry.generators.find(request.generator)

@@ -137,9 +137,9 @@ def _compare(request: BenchmarkRequest, experiment: Experiment, outcomes: list[O
 
     with status("Comparing"):
         comparison = Comparison.of(experiment, outcomes, reference=request.reference)
-    if not request.json:
-        print_comparison(comparison)
     findings = _find(request, experiment, comparison, outcomes)
+    if not request.json:
+        print_comparison(comparison, findings.headline)
     with status("Writing the report"):
         page, table, tree = write_report(request.out, findings)
     if request.pictures:

@@ -34,8 +34,8 @@ _CLAIM = 5
 class Comparison:
     """What the outcomes of a study say.
 
-    differences: of every arm but the reference. effects: of arms with synthetic images from those
-    that are the same but for the images.
+    differences: of every arm from the reference. effects: of arms with synthetic images from those
+    that are the same but for the images. p-values are adjusted for all of them together.
     """
 
     study: Study
@@ -51,22 +51,39 @@ class Comparison:
 
         Raises GanaugError as `ganaug.benchmark.statistics.compare` does.
         """
-        from ganaug.benchmark.statistics import compare
+        from ganaug.benchmark.statistics import choose_reference, compare
 
         study = experiment.study
         order = {arm.name: place for place, arm in enumerate(study.arms)}
         ordered = sorted(outcomes, key=lambda outcome: order[outcome.cell.arm])
-        differences = compare(
+        candidates = [arm.name for arm in study.arms if not arm.needs_generator]
+        found = compare(
             ordered,
             study.measure,
             reference=reference,
-            candidates=[arm.name for arm in study.arms if not arm.needs_generator],
+            candidates=candidates,
+            partners=study.partners,
             specificity=study.specificity,
         )
-        effects = compare(
-            ordered, study.measure, partners=study.partners, specificity=study.specificity
+        references = {
+            fraction: reference
+            or choose_reference(
+                [outcome for outcome in ordered if outcome.cell.fraction == fraction],
+                study.measure,
+                candidates,
+                specificity=study.specificity,
+            )
+            for fraction in {each.fraction for each in found}
+        }
+        return cls(
+            study=study,
+            budget=experiment.budget,
+            differences=sorted(
+                (each for each in found if each.reference == references[each.fraction]),
+                key=lambda each: order[each.arm],
+            ),
+            effects=[each for each in found if study.partners.get(each.arm) == each.reference],
         )
-        return cls(study=study, budget=experiment.budget, differences=differences, effects=effects)
 
     @property
     def is_screening(self) -> bool:
@@ -88,7 +105,7 @@ class Comparison:
         return [
             f"{found.arm}: {found.words()}, against {found.reference}"
             + (f", on {found.fraction:.0%} of the training groups" if several else "")
-            + "."
+            + (f"; 95 % interval {_interval(found)}." if _interval(found) else ".")
             for found in told
         ]
 
@@ -148,7 +165,6 @@ def version_pairs(experiment: Experiment) -> list[tuple[str, str]]:
     from importlib.metadata import version
 
     from ganaug.benchmark.classifiers import CLASSIFIERS
-    from ganaug.hardware import describe_device
 
     names = ["ganaug", "torch", "torchvision", "numpy", "scikit-learn"]
     if experiment.study.classifier not in CLASSIFIERS:
@@ -156,15 +172,15 @@ def version_pairs(experiment: Experiment) -> list[tuple[str, str]]:
     return [
         ("Versions", ", ".join(f"{name} {version(name)}" for name in names)),
         ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("Device", describe_device(experiment.device)),
+        ("Device", experiment.computes_on),
         ("Fingerprint", experiment.fingerprint),
     ]
 
 
-def print_comparison(comparison: Comparison) -> None:
-    """Print the verdicts, then the arms with intervals, then how far to trust them."""
+def print_comparison(comparison: Comparison, headline: str) -> None:
+    """Print the answer, the verdicts, the arms with intervals, and how far to trust them."""
     console = output()
-    console.print()
+    console.print(f"\n{headline}\n")
     for sentence in comparison.verdicts():
         console.print(sentence)
     fractions = list(dict.fromkeys(found.fraction for found in comparison.differences))
@@ -199,6 +215,8 @@ def _protocol(budget: Budget) -> str:
 
 def _table(comparison: Comparison, fraction: float, title: str | None) -> Table:
     """Return a table of the arms at one training size, the reference first."""
+    from ganaug.benchmark.statistics import points
+
     measure = comparison.study.measure.replace("_", " ")
     right = [measure, "difference", "95 % interval", "p (Holm)"]
     table = make_table("arm", *right, right=right, title=title)
@@ -209,11 +227,8 @@ def _table(comparison: Comparison, fraction: float, title: str | None) -> Table:
     found = [each for each in comparison.differences if each.fraction == fraction]
     table.add_row(found[0].reference, f"{found[0].reference_value:.3f}", "reference")
     for each in found:
-        interval = ""
-        if each.low is not None and each.high is not None:
-            interval = f"{_points(each.low)} to {_points(each.high)}"
         p = "" if each.p_holm is None else f"{each.p_holm:.2g}"
-        table.add_row(each.arm, f"{each.value:.3f}", _points(each.mean), interval, p)
+        table.add_row(each.arm, f"{each.value:.3f}", points(each.mean), _interval(each), p)
     return table
 
 
@@ -224,7 +239,7 @@ def _notes(comparison: Comparison) -> list[tuple[str, str]]:
         (
             "Differences",
             "in points, hundredths of the measure; corrected resampled t (Nadeau and Bengio "
-            "2003), intervals of each arm alone, p adjusted for all arms",
+            "2003), intervals of each comparison alone, p adjusted for all of them",
         )
     ]
     if comparison.is_screening:
@@ -237,7 +252,10 @@ def _notes(comparison: Comparison) -> list[tuple[str, str]]:
     return notes
 
 
-def _points(value: float) -> str:
-    """Return a difference in hundredths; no zero has a sign."""
-    text = f"{100 * value:+.1f}"
-    return {"+nan": "", "nan": "", "+0.0": "0.0", "-0.0": "0.0"}.get(text, text)
+def _interval(found: Difference) -> str:
+    """Return it in points; nothing where there is none."""
+    from ganaug.benchmark.statistics import points
+
+    if found.low is None or found.high is None:
+        return ""
+    return f"{points(found.low)} to {points(found.high)}"

@@ -14,7 +14,7 @@ __all__ = ["Row", "Series", "draw_curves", "draw_dots", "draw_forest"]
 
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B07700", "#3388BB", "#7A6A00", "#555555")
 _WIDTH, _LINE = 720, 34
-_LEFT, _RIGHT, _TOP, _FOOT = 230, 150, 26, 44
+_LEFT, _RIGHT, _TOP, _FOOT = 250, 150, 26, 44
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,8 @@ def draw_dots(
 
 
 def draw_curves(series: Sequence[Series], *, title: str, x_unit: str, y_unit: str) -> str:
-    """Draw values by training size, with bars of the spread over cells."""
-    left, right, top, bottom = 64, _WIDTH - 200, 20, 320
+    """Draw values by training size, with bars of the spread over cells, and names below."""
+    left, right, top, bottom = 64, _WIDTH - 40, 20, 320
     points = [point for each in series for point in each.points if math.isfinite(point[1])]
     xs = sorted({x for x, *_ in points})
     ys = [end for _, *ends in points for end in ends if math.isfinite(end)]
@@ -107,11 +107,13 @@ def draw_curves(series: Sequence[Series], *, title: str, x_unit: str, y_unit: st
     parts.append(_text((left + right) / 2, bottom + 38, x_unit, anchor="middle", kind="quiet"))
     parts.append(_text(left, 8, y_unit, kind="quiet"))
     for number, each in enumerate(series):
-        parts += _curve(each, number, across, up, right)
-    return _svg(title, bottom + 50, parts)
+        parts += _curve(each, number, across, up, legend=(left, bottom + 68 + 24 * number))
+    return _svg(title, bottom + 62 + 24 * len(series), parts)
 
 
-def _curve(series: Series, number: int, across: _Scale, up: _Scale, right: float) -> Iterable[str]:
+def _curve(
+    series: Series, number: int, across: _Scale, up: _Scale, *, legend: tuple[float, float]
+) -> Iterable[str]:
     colour = _COLOURS[number % len(_COLOURS)]
     shift = 3.0 * number  # so that bars of several arms do not hide each other
     known = [point for point in series.points if math.isfinite(point[1])]
@@ -129,13 +131,13 @@ def _curve(series: Series, number: int, across: _Scale, up: _Scale, right: float
                 f'stroke="{colour}"/>'
             )
         yield f'<circle cx="{at:.1f}" cy="{up(y):.1f}" r="4" fill="{colour}"/>'
-    y = 30.0 + 24 * number
+    x, y = legend
     yield (
-        f'<line x1="{right + 16}" x2="{right + 46}" y1="{y}" y2="{y}" stroke="{colour}" '
+        f'<line x1="{x}" x2="{x + 30}" y1="{y}" y2="{y}" stroke="{colour}" '
         f'stroke-width="2" stroke-dasharray="{dash}"/>'
-        f'<circle cx="{right + 31}" cy="{y}" r="4" fill="{colour}"/>'
+        f'<circle cx="{x + 15}" cy="{y}" r="4" fill="{colour}"/>'
     )
-    yield _text(right + 54, y, series.label)
+    yield _text(x + 38, y, series.label)
 
 
 @dataclass(frozen=True, slots=True)

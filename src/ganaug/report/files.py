@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganaug.benchmark.statistics import points
 from ganaug.files import write_bytes
 from ganaug.report.drawing import Row, Series, draw_curves, draw_dots, draw_forest
 
@@ -56,7 +57,7 @@ def render_page(findings: Findings) -> str:
     templates.filters["number"] = _number
     templates.filters["figure"] = _figure
     templates.filters["words"] = lambda name: str(name).replace("_", " ")
-    templates.filters["points"] = lambda value: "" if value is None else f"{100 * value:+.1f}"
+    templates.filters["points"] = points
     templates.filters["p"] = _p
     return templates.get_template("page.html").render(
         found=findings,

@@ -164,10 +164,10 @@ class Findings:
     def answers(self) -> list[Difference]:
         """What the verdict rests on, at the largest training size, by arm.
 
-        Each arm with synthetic images against its partner; one without a partner against the
-        reference.
+        Each arm with synthetic images beside the real ones against its partner; one without a
+        partner against the reference.
         """
-        synthetic = [arm.name for arm in self.study.arms if arm.needs_generator]
+        synthetic = [arm.name for arm in self.study.arms if arm.adds_images]
         found = {each.arm: each for each in (*self.final, *self.final_effects)}
         return [found[arm] for arm in synthetic if arm in found]
 
@@ -220,6 +220,8 @@ class Findings:
             (each for each in self.answers if self._verdict(each) == word),
             key=lambda each: (each.verdict == "helps", self.sign * each.mean),
         )
+        if word != best.verdict:
+            return self._outdone(best, name)
         if best.verdict == "no benefit shown":
             if any(each.is_too_small for each in self.answers):
                 return (
@@ -227,9 +229,10 @@ class Findings:
                     "to show any."
                 )
             known = [each.detectable for each in self.answers if each.detectable is not None]
+            if_all = ", if every cell took some" if any(each.equal for each in self.answers) else ""
             power = (
                 f" A difference of {100 * max(known):.1f} points would have been found in four of "
-                "five such benchmarks."
+                f"five such benchmarks{if_all}."
                 if known
                 else ""
             )
@@ -257,9 +260,18 @@ class Findings:
             "helps": f" It is {points} from the reference, {beside.reference}, too.",
             "no benefit shown": f" From the reference, {beside.reference}, it is {points}, which "
             "shows no benefit.",
-            "harms": f" But it is {points} from the reference, {beside.reference}, which did "
-            "better.",
-        }[beside.verdict]
+        }.get(beside.verdict, "")
+
+    def _outdone(self, answer: Difference, name: str) -> str:
+        """Return what is to be said of an arm that images helped, and that is worse than others."""
+        beside = self.beside_reference(answer)
+        assert beside is not None
+        return (
+            f"No benefit of synthetic images was shown for {name}: {answer.arm} is "
+            f"{100 * beside.mean:+.1f} points from the reference, {beside.reference}. The images "
+            f"did help it; it is {100 * answer.mean:+.1f} points from {answer.reference}, which is "
+            "the same but for these."
+        )
 
     @property
     def sign(self) -> int:
@@ -309,7 +321,7 @@ class Findings:
         totals = counts.sum(axis=1, keepdims=True)
         return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
 
-    @cached_property
+    @property
     def reported(self) -> list[tuple[Reported, Spread | None]]:
         """The paper's figures, with ours of the same measure where there is one."""
         return [(each, self._ours(each)) for each in self.study.reported]
@@ -320,9 +332,9 @@ class Findings:
         made = self.generators
         if made is None or reported.network != self.study.generator:
             return None
-        return {"parameters": Spread(made.parameters), "minutes": made.minutes}.get(
-            reported.measure
-        )
+        ours = {score.name: Spread(score.value) for score in self.scores}
+        ours |= {"parameters": Spread(made.parameters), "minutes": made.minutes}
+        return ours.get(reported.measure)
 
     def to_fields(self) -> dict[str, Any]:
         """Return it for JSON, which has no NaN: such numbers are None."""

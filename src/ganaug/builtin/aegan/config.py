@@ -41,7 +41,7 @@ class AEGANConfig(Config):
     mode: Literal["latent", "decoder_init"] = "latent"
     autoencoder: Literal["plain", "vae"] = "plain"
     autoencoder_run: Path | None = None
-    autoencoder_images: int | None = Field(default=None, ge=1)  # None: 20 passes, at least 8,000
+    autoencoder_images: int | None = Field(default=None, ge=1)  # None: 20 passes
     code_dim: int = Field(default=128, ge=1)
     width: int = Field(default=32, ge=4)  # channels of the autoencoder at 32 px
     hidden: int = Field(default=64, ge=4)  # units a layer of the GAN on codes
@@ -75,8 +75,9 @@ class AEGANConfig(Config):
     def images_for_autoencoder(self, num_images: int) -> int:
         """Return how many images the autoencoder sees, of `num_images` different ones.
 
-        20 passes unless told, but at least 8,000 images; none when it comes from another run.
+        20 passes unless told, but at least 8,000 images and at most 40,000, so that of the 100,000
+        images of a training most are the GAN's; none when it comes from another run.
         """
         if self.autoencoder_run is not None:
             return 0
-        return self.autoencoder_images or max(20 * num_images, 8_000)
+        return self.autoencoder_images or min(max(20 * num_images, 8_000), 40_000)

@@ -217,7 +217,7 @@ class AEGAN(Generator):
                 real = self.critic(batch.images)
             adversarial = losses.relativistic_generator(real, self.critic(images))
             terms["adversarial"] = self.config.critic_weight * adversarial
-        return Loss(terms)
+        return Loss(terms, {"growing": 1.0})
 
     def _critic_loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         """Each patch of an image against the same patch of its reconstruction."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ganaug.builtin.aegan.config import AEGANConfig
 from ganaug.errors import ConfigError, DataError, RunError, ShapeError
+from ganaug.integrity import check_intact, read_manifest
 from ganaug.spec import ImageSpec, LabelledImages
 
 __all__ = ["read_autoencoder"]
@@ -31,9 +32,12 @@ def read_autoencoder(
 
     Raises RunError when the run is missing, unfinished or damaged, ShapeError when its images
     have another shape, DataError when they are others, and ConfigError when it is no run of this
-    generator, or of other settings.
+    generator, or of other settings, or one that trained its decoder on without the encoder.
     """
-    header, weights = _read(run / "generator.safetensors")
+    path = run / "generator.safetensors"
+    if path.exists():
+        check_intact(run, path, read_manifest(run))
+    header, weights = _read(path)
     if header.get("generator") != "aegan":
         raise ConfigError(
             f"autoencoder_run: {run} is a run of generator {header.get('generator')!r}; expected "
@@ -79,6 +83,12 @@ def _check_shape(run: Path, found: dict[str, Any], spec: ImageSpec) -> None:
 
 def _check_settings(run: Path, settings: dict[str, Any], config: AEGANConfig) -> None:
     theirs, ours = AEGANConfig.from_fields(settings).to_fields(), config.to_fields()
+    if theirs["mode"] == "decoder_init":
+        raise ConfigError(
+            f"autoencoder_run: {run} has mode=decoder_init, which trains the decoder on as a "
+            "generator, so that it no longer decodes what the encoder says. Expected a run of "
+            "mode=latent."
+        )
     for name in _SAME:
         if theirs[name] != ours[name]:
             raise ConfigError(

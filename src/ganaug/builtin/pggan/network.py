@@ -148,7 +148,8 @@ class Critic(nn.Module):
 class PGGAN(Generator):
     """A PGGAN (Karras et al. 2018) as `config` describes it, for the images of `spec`.
 
-    `advance` returns True where a new stage begins. Samples have the size of `spec` in every
+    `advance` returns True where a new stage begins, so that optimizers begin anew there; those of
+    the released code do so at the end of a fade-in, too. Samples have the size of `spec` in every
     stage. Raises ShapeError unless images are square, 4 x 2^k or 7 x 2^k and 8 to 256 pixels a
     side, in 1 or 3 channels; ConfigError when `first_side` is none of these on the way.
     """
@@ -244,7 +245,8 @@ class PGGAN(Generator):
             "drift": config.drift * real.square().mean(),
         }
         logs = {"d_real": real.detach().mean(), "d_fake": fake.detach().mean()}
-        return Loss(terms, {**logs, "resolution": float(side), "alpha": alpha})
+        growing = float(level < len(self.sides) - 1)
+        return Loss(terms, {**logs, "growing": growing, "resolution": float(side), "alpha": alpha})
 
     def _generator_loss(self, batch: Batch, rng: torch.Generator) -> Loss:
         fake = self.critic(self._make(batch, rng), batch.labels, level=self._level())

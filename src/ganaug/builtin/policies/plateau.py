@@ -30,7 +30,8 @@ class Plateau(StoppingPolicy):
     """Stops when `patience` images have brought no better score.
 
     Speaks at evaluations only, so that it never stops shortly before one. Silent while the
-    metric is missing; a score that is not a number is no improvement.
+    metric is missing, and until a generator that has stages is in its last one, where it begins
+    to count; a score that is not a number is no improvement.
     """
 
     needs_metrics = True
@@ -42,11 +43,14 @@ class Plateau(StoppingPolicy):
     def reason_to_stop(self, history: History) -> str | None:
         """Return a reason when the newest record is an evaluation that ends the patience."""
         name, sign = self._config.metric, 1.0 if self._config.mode == "max" else -1.0
-        if not history or name not in history[-1].metrics:
+        if not history or name not in history[-1].metrics or history[-1].is_growing:
             return None
         best: float | None = None
         improved_at = 0
         for step in history:
+            if step.is_growing:
+                best, improved_at = None, step.images_seen
+                continue
             score = sign * step.metrics.get(name, math.nan)
             if math.isnan(score):
                 continue
