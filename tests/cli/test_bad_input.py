@@ -101,6 +101,15 @@ def test_a_size_that_a_generator_cannot_grow_to(photos, refused):
     )
 
 
+def test_a_batch_size_for_a_generator_that_has_a_schedule_of_them(photos, refused):
+    for size in (32, 64):
+        refused(
+            *("fit", photos, "--out", "new", "--generator", "pggan", "--size", 16),
+            *("--batch-size", size),
+            mentions=["'pggan' chooses its batch size itself, 16 at first", "plugins show pggan"],
+        )
+
+
 # --- images --------------------------------------------------------------------------------
 
 

@@ -239,6 +239,13 @@ def test_the_batch_size_reaches_a_generator_that_has_its_own(ganaug, photos):
     assert Run.open("run").config.recipe.settings["batch_size"] == 32
 
 
+def test_fewer_images_than_a_batch_are_said(ganaug, photos):
+    result = ganaug("fit", photos, "--out", "run", "--class", "rare", *TINY, "--batch-size", 32)
+    said = "Few images pretraining has 14, fewer than a batch of 32; rare has 4, fewer than a batch"
+    assert said in " ".join(result.out.split())
+    assert "Few images" not in ganaug("fit", photos, "--out", "b", *TINY, "--batch-size", 8).out
+
+
 def test_a_file_of_splits_is_followed(ganaug, photos):
     rows = [f"common/{n}.png,{'holdout' if n < 4 else 'training'}" for n in range(12)]
     rows += [f"rare/{n}.png,training" for n in range(5)]

@@ -46,6 +46,18 @@ def test_samples_of_each_stage_that_ended_are_kept_and_sealed(ganaug, photos):
     assert "trained up to" not in card("run")
 
 
+def test_an_autoencoder_that_never_came_to_its_gan_is_said(ganaug, photos):
+    settings = ("width=4", "code_dim=8", "hidden=8", "autoencoder_batch_size=4", "batch_size=4")
+    fields = [word for field in settings for word in ("--set", field)]
+    tiny = ("--generator", "aegan", "--size", 16, *fields, "--set", "autoencoder_images=24")
+    for images, said in ((24, True), (40, False)):
+        result = ganaug("fit", photos, "--out", f"run{images}", *tiny, "--images", images)
+        assert result.code == 0
+        text = "ended in a stage before the last one"
+        assert (f"Not grown to the end: {text}" in " ".join(result.out.split())) is said
+        assert (text in card(f"run{images}")) is said
+
+
 def test_a_sheet_shows_the_average_as_the_stage_left_it(tmp_path):
     images = make_images(12, size=16, classes=2)
     plugin = Registry.load().generators["pggan"]

@@ -138,7 +138,7 @@ def _session(
     fields: Mapping[str, str],
 ) -> Session:
     """Plan the trainings of a run and describe it; nothing is written."""
-    parts = _plan(rows, recipe, registry)
+    parts = _plan(request, rows, recipe, registry)
     config = describe_run(
         rows.training, parts, recipe, registry, source=source, source_fields=fields
     )
@@ -154,16 +154,16 @@ def _session(
     )
 
 
-def _plan(rows: _Rows, recipe: Recipe, registry: Registry) -> list[Part]:
+def _plan(request: FitRequest, rows: _Rows, recipe: Recipe, registry: Registry) -> list[Part]:
     """Build what will be trained; refuse a batch size that the generator would not use."""
     known = rows.known["training"]
     parts = plan_parts(rows.loaded["training"], recipe, registry, pretraining=known)
     own = parts[0].generator.batch_size(0)
-    default = Recipe.model_fields["batch_size"].default
-    if own is not None and recipe.batch_size not in (own, default):
+    is_field = "batch_size" in registry.generators[recipe.generator].config.model_fields
+    if own is not None and not is_field and request.batch_size not in (None, own):
         raise ConfigError(
-            f"Generator {recipe.generator!r} chooses its batch size itself, {own} at first; "
-            "leave --batch-size out."
+            f"Generator {recipe.generator!r} chooses its batch size itself, {own} at first; leave "
+            f"--batch-size out, or --set its own field (ganaug plugins show {recipe.generator})."
         )
     return parts
 

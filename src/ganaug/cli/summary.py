@@ -35,6 +35,7 @@ def print_header(session: Session, images: LabelledImages, splits: Sequence[str]
                 ("Trained at", f"{config.width}x{config.height}, {config.channels} channel(s)"),
                 ("Device", f"{training.device}, {training.precision}"),
                 ("Budget", _budget_text(session)),
+                *_batch_facts(session),
                 *_scores_facts(session, images, splits),
                 ("Run", f"{session.run.path}, seed {recipe.random_state}"),
             ]
@@ -124,6 +125,16 @@ def _budget_text(session: Session) -> str:
     elif len(parts) > 1 and first:
         each = " for each class"
     return " or ".join(texts) + each + "".join(f", or {policy}" for policy in recipe.stop)
+
+
+def _batch_facts(session: Session) -> list[tuple[str, str]]:
+    """Return which trainings have fewer images than a batch; nothing where none has."""
+    few = []
+    for part in (state.part for state in session.states):
+        batch = part.generator.batch_size(0) or session.recipe.batch_size
+        if len(part.images) < batch:
+            few.append(f"{part.name} has {len(part.images):,}, fewer than a batch of {batch:,}")
+    return [("Few images", "; ".join(few))] if few else []
 
 
 def _scores_facts(

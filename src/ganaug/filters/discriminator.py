@@ -36,9 +36,9 @@ class DiscriminatorFilter:
 
     The score is `Generator.score`: of a discriminator, the logit, which at the optimum of the
     non-saturating loss orders images by how much more likely the data make them than the generator
-    does. Azadi et al. (2019, section 2) accept each with a probability that follows from it; a fixed
-    share, as here, needs no calibration, and trades variety for likeness. The threshold of a class
-    is a quantile of the scores of its own draws. Quantiles of training images
+    does. Azadi et al. (2019, section 2) accept each with a probability that follows from it; a
+    fixed share, as here, needs no calibration, and trades variety for likeness. The threshold of a
+    class is a quantile of the scores of its own draws. Quantiles of training images
     would not do: a discriminator has seen those, and scores them higher than any other real image,
     the more so the longer it was trained.
 
