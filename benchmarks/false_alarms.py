@@ -5,8 +5,9 @@ folds, arms that are equally good by construction (tests/benchmark/simulated.py)
 through `ganaug.benchmark.statistics.compare`, as results of a benchmark do.
 
 False alarms: grids of 1,000 without any effect in which some arm is said to help, or to harm. The
-reference is chosen among the first half of the arms on validation images. At a level of 5 % there
-are to be 50 at most, and 64 are the most that chance leaves of 50.
+reference is chosen among the first half of the arms on validation images, and each arm of the
+second half has a partner in the first, as in a benchmark. At a level of 5 % there are to be 50 at
+most, and 64 are the most that chance leaves of 50.
 The two t: false alarms of one arm against one other, without Holm's adjustment, in 1,000: by the
 corrected t-test, and by the plain paired one, which takes cells as independent.
 Power: one arm is better by the difference that grids say they could detect; the share of grids in
@@ -55,7 +56,10 @@ def alarms(world: World, grids: int) -> dict[str, float]:
     counts = dict.fromkeys(("any", "helps", "harms", "corrected t", "plain t"), 0)
     for _ in range(grids):
         outcomes = simulate(world, rng)
-        rows = compare(outcomes, MEASURE, candidates=world.names[: world.arms // 2], bootstraps=0)
+        half = world.arms // 2
+        first, second = world.names[:half], world.names[half:]
+        partners = dict(zip(second, first, strict=True))
+        rows = compare(outcomes, MEASURE, candidates=first, partners=partners, bootstraps=0)
         verdicts = {row.verdict for row in rows} - {"no benefit shown"}
         counts["any"] += bool(verdicts)
         for verdict in verdicts:

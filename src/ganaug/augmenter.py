@@ -239,6 +239,7 @@ class SyntheticAugmenter(BaseEstimator):  # type: ignore[misc]  # scikit-learn h
             rows=known,
             source=source,
             endings=endings,
+            registry=registry,
         )
         if model.memorisation is not None and model.memorisation.flagged:
             warnings.warn(

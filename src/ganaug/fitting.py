@@ -183,13 +183,15 @@ def make_model(
     rows: LabelledImages | None = None,
     source: Source | None = None,
     endings: Sequence[Ending] = (),
+    registry: Registry | None = None,
 ) -> ImageModel:
     """Return the fitted model: selected weights, original size and bit depth, gate and audit.
 
     validations: by training, with the best weights where these are selected. holdout: held-out
     images of the classes, in memory; they are judged at the generator's size. rows: training rows
     of all classes, as `rows_for_filters` returned them; `images` unless given. endings: by
-    training; with them the model says which weights it has.
+    training; with them the model says which weights it has. registry: where filters find what they
+    need; that of all installed plugins unless given.
     """
     scored = validations or [None] * len(trainings)
     bests = [None if validation is None else validation.best for validation in scored]
@@ -214,9 +216,9 @@ def make_model(
     model.memorisation = audit(model, held)
     if len(recipe.filters) > ("copies" in recipe.filters):
         known = load_at(images, *parts[0].generator.spec.shape[1:]) if rows is None else rows
-        model.add_filters(
-            fit_filters(recipe.filters, model, known, Registry.load(), seed=recipe.random_state)
-        )
+        registry = registry or Registry.load()
+        seed = recipe.random_state
+        model.add_filters(fit_filters(recipe.filters, model, known, registry, seed=seed))
     return model
 
 

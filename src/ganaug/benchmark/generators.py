@@ -209,7 +209,9 @@ def _train(request: Request, path: Path) -> None:
     parts = plan_parts(chosen, recipe, registry, pretraining=training)
     known = rows_for_filters(training, parts, recipe, registry)
     trainings, endings = _fit(parts, recipe, request.device)
-    model = make_model(chosen, parts, trainings, recipe, rows=known, endings=endings)
+    model = make_model(
+        chosen, parts, trainings, recipe, rows=known, endings=endings, registry=registry
+    )
     config = describe_run(
         training, parts, recipe, registry, source=request.source, source_fields=request.fields
     )

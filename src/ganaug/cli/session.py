@@ -78,7 +78,7 @@ class Session:
     ) -> None:
         self.run = run
         self.images, self.holdout = rows["training"], rows["holdout"]
-        self._tensorboard, self._known = tensorboard, known
+        self._tensorboard, self._known, self._registry = tensorboard, known, registry
         self.recipe: Recipe = run.config.recipe
         policies = [policies_of(self.recipe, registry, time_share(part, parts)) for part in parts]
         validations = plan_validations(
@@ -246,6 +246,7 @@ class Session:
             rows=self._known,
             source=Source(self.recipe.generator, self.recipe.settings),
             endings=[Ending(state.history, self._ended(state)) for state in self.states],
+            registry=self._registry,
         )
         self.choices = model.choices
         if model.memorisation is not None and model.memorisation.flagged:
