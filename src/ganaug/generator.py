@@ -91,6 +91,13 @@ class Generator(nn.Module, ABC):
         """
         return type(self).advance is not Generator.advance
 
+    def last_stage_at(self, num_images: int) -> int:
+        """Return how many images `advance` lets pass until the last stage is wholly there.
+
+        num_images: that are trained on, repeats not counted. 0 where there is one stage.
+        """
+        return 0
+
     @abstractmethod
     def sample(self, labels: Tensor, *, rng: torch.Generator) -> Tensor:
         """Draw an image a label.

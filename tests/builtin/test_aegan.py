@@ -121,6 +121,7 @@ def test_the_autoencoder_comes_first_and_then_the_gan(mode: str) -> None:
         growing.append(progress.is_growing)
     assert names == [{"critic", "autoencoder"}] * 3 + [{"discriminator", "generator"}] * 2
     assert growing == [True] * 3 + [False] * 2
+    assert training.generator.last_stage_at(len(data())) == 3 * 4
     assert training.images_seen == 3 * 4 + 2 * 4
 
 

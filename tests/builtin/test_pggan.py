@@ -266,6 +266,18 @@ def test_phases_touch_exactly_the_parameters_they_optimise(level: float, classes
         assert all(torch.isfinite(term) for term in loss.terms.values())
 
 
+@pytest.mark.parametrize("first_side", [4, 8, 16])
+def test_the_last_stage_is_wholly_there_when_it_says_so(first_side: int) -> None:
+    images = labelled(spec(), 12)
+    generator = make(spec(), images_per_phase=10, first_side=first_side)
+    begins = generator.last_stage_at(len(images))
+    assert begins == {4: 40, 8: 20, 16: 0}[first_side]
+    for images_seen in (begins - 1, begins):
+        if images_seen >= 0:
+            generator.advance(images_seen, images)
+            assert (float(generator.network.level) == 2.0) is (images_seen == begins)
+
+
 def test_the_last_stage_optimises_everything_but_what_has_faded_out() -> None:
     pggan = make(spec(classes=2), 2.0)
     mine = set().union(*(own(phase) for phase in pggan.phases()))

@@ -53,6 +53,9 @@ def test_an_autoencoder_that_never_came_to_its_gan_is_said(ganaug, photos):
     for images, said in ((24, True), (40, False)):
         result = ganaug("fit", photos, "--out", f"run{images}", *tiny, "--images", images)
         assert result.code == 0
+        header = " ".join(result.out.split())
+        assert "Stages the last one begins after 24 images" in header
+        assert ("which is not before the end: give it more --images" in header) is said
         text = "ended in a stage before the last one"
         assert (f"Not grown to the end: {text}" in " ".join(result.out.split())) is said
         assert (text in card(f"run{images}")) is said

@@ -36,6 +36,7 @@ def print_header(session: Session, images: LabelledImages, splits: Sequence[str]
                 ("Device", f"{training.device}, {training.precision}"),
                 ("Budget", _budget_text(session)),
                 *_batch_facts(session),
+                *_stage_facts(session),
                 *_scores_facts(session, images, splits),
                 ("Run", f"{session.run.path}, seed {recipe.random_state}"),
             ]
@@ -135,6 +136,19 @@ def _batch_facts(session: Session) -> list[tuple[str, str]]:
         if len(part.images) < batch:
             few.append(f"{part.name} has {len(part.images):,}, fewer than a batch of {batch:,}")
     return [("Few images", "; ".join(few))] if few else []
+
+
+def _stage_facts(session: Session) -> list[tuple[str, str]]:
+    """Return when the last stage of a generator begins; nothing where there is one only."""
+    part = session.states[0].part
+    begins = part.generator.last_stage_at(len(part.images))
+    total = total_images(session.recipe, part)
+    if not begins:
+        return []
+    text = f"the last one begins after {begins:,} images"
+    if total is not None and total <= begins:
+        text += ", which is not before the end: give it more --images"
+    return [("Stages", text)]
 
 
 def _scores_facts(

@@ -105,6 +105,10 @@ class AEGAN(Generator):
             self.bank.clear()
         return True
 
+    def last_stage_at(self, num_images: int) -> int:
+        """Return how many images the autoencoder sees."""
+        return self.config.images_for_autoencoder(num_images)
+
     def _slow_down(self, done: float) -> None:
         """Lower the autoencoder's learning rate along a line."""
         wanted = 1.0 - (1.0 - _SLOWEST) * done

@@ -208,6 +208,11 @@ class PGGAN(Generator):
         self._most = min(self.config.max_batch_size, len(images))
         return split_level(self._level())[0] != before
 
+    def last_stage_at(self, num_images: int) -> int:
+        """Return after how many images full size is there, wholly faded in."""
+        per_phase = self.config.images_per_phase or default_images_per_phase(num_images)
+        return 2 * (len(self.sides) - 1 - self._first) * per_phase
+
     def sample(self, labels: Tensor, *, rng: torch.Generator) -> Tensor:
         """Draw an image a label, enlarged to full size; see `Generator.sample`."""
         latents = torch.randn(len(labels), self.latent_dim, generator=rng)
