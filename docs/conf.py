@@ -40,7 +40,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 
-_FIELD = re.compile(r"(?:[A-Za-z_][\w.]*(?:, )?)+: ")
+_FIELD = re.compile(r"[A-Za-z_][\w.]*(?:, [A-Za-z_][\w.]*)*: ")
 
 
 def _mark_up(text: str) -> str:
